@@ -1,0 +1,49 @@
+"""The command line: one file per command. Data on stdout, narration on stderr.
+
+Nothing is imported before it is asked for: `gradpm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from gradpm.errors import GradpmError
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what `argv` (default: the command line) asks; the exit code to leave with."""
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except GradpmError as error:
+        if os.environ.get("GRADPM_DEBUG"):
+            raise
+        tell(error)
+        return error.exit_code
+    except BrokenPipeError:  # `gradpm report | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def tell(error: GradpmError) -> None:
+    """The error on stderr: its sentence, and the way out below it."""
+    print(f"gradpm: {error.sentence}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)
+
+
+def _dispatch(words: list[str]) -> int:
+    from gradpm.cli import parser
+
+    command = parser.command_of(words)
+    if command is None:
+        return 0
+    status = command.module.run(command.arguments)
+    sys.stdout.flush()
+    return status

@@ -1,0 +1,252 @@
+"""Where the first number that is not finite was born, when the loss is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gradpm.diagnose.ancestry import ancestors
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.cures import ARC, DIVISION, LOG, MEAN, ROOT, cure_of, is_risky
+from gradpm.diagnose.facts import Backward, OpRow
+from gradpm.diagnose.finding import Location
+from gradpm.diagnose.flow import VIEWS
+from gradpm.diagnose.looks import Look
+from gradpm.diagnose.words import spoken
+from gradpm.trace.schema import LeafKind, When
+
+# ops through which an infinite fill value is put in on purpose, and those that carry it on
+MASKING = frozenset(
+    """masked_fill masked_fill_ full full_like new_full where tensor triu tril fill_ __setitem__
+    scatter scatter_ index_fill index_fill_ masked_scatter zeros_like add __add__ __radd__ add_
+    sub to float expand repeat cat stack clone tril_ triu_ generate_square_subsequent_mask log
+    """.split()
+) - {"log"}
+CARRYING = VIEWS | frozenset(
+    """add __add__ sub mean sum cat stack to float clone relu gelu __radd__ neg __neg__ dropout
+    index_select gather""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The op, or the parameter, that is the first to hold a bad number."""
+
+    row: int
+    frame: int
+    what: str
+    why: str
+    fix: str
+    seen: str = ""
+    seconds: tuple[Location, ...] = ()
+
+
+@dataclass
+class Known:
+    """What is known of the tensors behind a bad loss."""
+
+    of: dict[int, Look] = field(default_factory=dict)  # serial -> look
+    at: dict[int, list[Look]] = field(default_factory=dict)  # row -> what its nodes saved
+
+    def bad(self, serial: int) -> bool:
+        """Known to be bad."""
+        return serial in self.of and self.of[serial].bad
+
+    def fine(self, serial: int) -> bool:
+        """Known to be finite."""
+        return serial in self.of and not self.of[serial].bad
+
+
+def first_bad(case: Case, call: Backward, behind: OpRow | None = None) -> Born | None:
+    """Search what the loss, or what went into an op, was made of; None if too little was seen."""
+    if call.number not in case.looks.walked:
+        return None
+    known = _known(case, call)
+    poisoned = _poisoned(case, call, known)
+    if poisoned is not None:
+        return poisoned
+    rows = ancestors(case.facts, behind.ins if behind else call.roots, call.op)
+    made = next((case.facts.op(row) for row in rows if _is_bad(case, known, row)), None)
+    if made is None:
+        return None
+    op = _origin(case, known, made, set(rows))
+    return _born(case, known, op)
+
+
+def _known(case: Case, call: Backward) -> Known:
+    """Looks by serial; a node's saved result is the first thing that its op gave out."""
+    facts, known = case.facts, Known()
+    for op_id, looks in case.looks.at_op.items():
+        row = case.trace.op_row.get(op_id)
+        for look in looks:
+            known.of[look.serial] = look
+            if row is not None and look.slot == "in":
+                known.at.setdefault(row, []).append(look)
+    for look in case.looks.walked[call.number]:
+        row = case.graphs.row_of(look.seq) if look.when == When.SAVED else -1
+        if row >= 0:
+            known.at.setdefault(row, []).append(look)
+        if look.serial:
+            known.of[look.serial] = look
+        elif row >= 0 and look.slot in ("result", "output"):
+            op = facts.op(row)
+            if op.outs and _size(case, op) == look.numbers:
+                known.of.setdefault(op.outs[0], look)
+    return known
+
+
+def _size(case: Case, op: OpRow) -> int:
+    total = 1
+    for length in case.trace.spec(op.specs[0]).shape:
+        total *= length
+    return total
+
+
+def _is_bad(case: Case, known: Known, row: int) -> bool:
+    """Whether what came out is known to be bad, and not by a mask put in on purpose."""
+    op = case.facts.op(row)
+    for out in op.outs:
+        if known.bad(out):
+            look = known.of[out]
+            if look.nan or not _on_purpose(case, op, known):
+                return True
+    return False
+
+
+def _on_purpose(case: Case, op: OpRow, known: Known) -> bool:
+    """Infinite and nothing worse, filled in by a mask."""
+    return op.name in MASKING and all(not (known.bad(s) and known.of[s].nan) for s in op.ins)
+
+
+def _origin(case: Case, known: Known, made: OpRow, rows: set[int]) -> OpRow:
+    """The first known bad result is `made`'s; among what led to it unseen, the likeliest."""
+    facts = case.facts
+    cone = {made.row: made}
+    queue = [made]
+    while queue:
+        for serial in queue.pop().ins:
+            row = facts.makers.get(serial, -1)
+            if row in rows and row not in cone and not known.fine(serial):
+                cone[row] = facts.op(row)
+                queue.append(cone[row])
+    ranked = sorted(cone.values(), key=lambda op: (_doubt(case, known, op, made), op.row))
+    return ranked[0]
+
+
+def _doubt(case: Case, known: Known, op: OpRow, made: OpRow) -> int:
+    """0: caught in the act; 1: can do it by its nature, or seen to; the more, the less likely."""
+    verdict = _verdict(case, known, op)
+    if verdict is not None:
+        return 0 if verdict else 9
+    if op.name in MASKING and op.row != made.row:
+        return 8
+    fine = all(known.fine(serial) for serial in op.ins)
+    carries = op.name in CARRYING
+    if is_risky(op.name) or (op.row == made.row and fine):
+        return 1
+    if fine and not carries:
+        return 2
+    if op.row == made.row:
+        return 5 if carries else 3
+    return 6 if carries else 4
+
+
+def _verdict(case: Case, known: Known, op: OpRow) -> bool | None:
+    """Whether the operands prove that the op made a bad number; None when they were not seen."""
+    cure = cure_of(op.name)
+    if cure is MEAN and any(0 in case.facts.spec_of(serial).shape for serial in op.ins):
+        return True
+    looks = known.at.get(op.row, [])
+    if any(look.node.startswith("NllLoss") and look.slot == "total_weight" for look in looks):
+        return any(look.slot == "total_weight" and look.zero for look in looks) or None
+    if cure is DIVISION:
+        divisor = _operand(known, op, "other", 1 if len(op.ins) > 1 else -1)
+        if op.name in ("reciprocal", "__rtruediv__", "__rdiv__"):
+            divisor = _operand(known, op, "self", 0)
+        return None if divisor is None or divisor.bad else bool(divisor.zero)
+    operand = _operand(known, op, "self", 0)
+    if operand is None or operand.bad:
+        return None
+    if cure is LOG:
+        return operand.low <= 0.0
+    if cure is ROOT:
+        return operand.low < 0.0 or (op.name == "rsqrt" and bool(operand.zero))
+    if cure is ARC:
+        return max(abs(operand.low), abs(operand.high)) > 1.0
+    if cure is MEAN:
+        return operand.numbers == 0 or None
+    return None
+
+
+def _operand(known: Known, op: OpRow, slot: str, at: int) -> Look | None:
+    for look in known.at.get(op.row, ()):
+        if look.slot == slot:
+            return look
+    if 0 <= at < len(op.ins):
+        return known.of.get(op.ins[at])
+    return None
+
+
+def _born(case: Case, known: Known, op: OpRow) -> Born:
+    cure = cure_of(op.name)
+    why, fix = cure.value, cure.fix
+    looks = known.at.get(op.row, [])
+    if any(look.slot == "total_weight" and look.zero for look in looks):
+        why = "every target is ignore_index, and the mean over no target is 0 / 0"
+        fix = "skip the batch when no target counts, or use reduction='sum' over a clamped count"
+    elif not op.ins:
+        return Born(
+            op.row, op.frame, spoken(op), "the numbers were not finite when they came into torch",
+            "check the data with torch.isfinite before it is used",
+        )  # fmt: skip
+    return Born(op.row, op.frame, spoken(op), why, fix, _seen(known, op))
+
+
+def _seen(known: Known, op: OpRow) -> str:
+    """` (an input has 1 zero among 5 numbers between 0 and 43.9)`."""
+    looks = [*known.at.get(op.row, ()), *(known.of[s] for s in op.ins if s in known.of)]
+    looks = [look for look in looks if not look.bad and look.slot not in ("result", "total_weight")]
+    if not looks:
+        return ""
+    look = max(looks, key=lambda one: (bool(one.zero), one.low < 0, one.numbers))
+    zeros = f"{look.zero} of {look.numbers} zero, " if look.zero else ""
+    return f" ({zeros}between {look.low:.6g} and {look.high:.9g})"
+
+
+def _poisoned(case: Case, call: Backward, known: Known) -> Born | None:
+    """A parameter that was bad before anything was computed from it."""
+    leaves = case.trace.leaves
+    bad = [
+        serial
+        for serial in _parameters_behind(case, call)
+        if known.bad(serial) and leaves[serial].kind is LeafKind.PARAMETER
+    ]
+    if not bad:
+        return None
+    serial = bad[0]
+    name = case.words.parameter(serial).name
+    steps = [
+        step
+        for optimizer in case.facts.owners.get(serial, ())
+        for step in case.loop.steps[optimizer.id]
+        if step.event.op < call.op
+    ]
+    made = case.places.of(leaves[serial].frame, "created")
+    if steps:
+        return Born(
+            -1, steps[-1].event.frame, f"the step that updated `{name}`",
+            f"`{name}` is not finite after it", "lower the learning rate, or clip the gradients",
+            seconds=(made,) if made else (),
+        )  # fmt: skip
+    return Born(
+        -1, leaves[serial].frame, f"the making of `{name}`",
+        f"`{name}` holds numbers that are not finite before its first use",
+        "initialise it: torch.empty hands out whatever was in memory",
+    )  # fmt: skip
+
+
+def _parameters_behind(case: Case, call: Backward) -> Iterable[int]:
+    used: set[int] = set()
+    for row in ancestors(case.facts, call.roots, call.op):
+        used.update(case.facts.op(row).ins)
+    return [serial for serial in case.trace.leaves if serial in used]

@@ -1,0 +1,74 @@
+"""Who is expected to learn, and who did: judged over the run, not over one call."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from gradpm.diagnose.facts import Facts
+from gradpm.trace.schema import GradState
+
+
+class Expected:
+    """Parameters that ought to get a gradient, and those that never did."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    @cached_property
+    def requiring(self) -> set[int]:
+        """Serials that required grad at some engine call (or when made, if there was none)."""
+        found = {
+            serial
+            for backward in self.facts.backwards
+            for serial, grad in backward.grads.items()
+            if grad.requires
+        }
+        if not self.facts.backwards:
+            leaves = self.facts.trace.leaves
+            found = {serial for serial in self.facts.parameters if leaves[serial].flags & 1}
+        return found
+
+    @cached_property
+    def owned(self) -> set[int]:
+        """Serials that an optimizer owns."""
+        return set(self.facts.owners)
+
+    @cached_property
+    def learners(self) -> set[int]:
+        """Serials expected to learn."""
+        if self.facts.optimizers:
+            return self.requiring & self.owned
+        return self.requiring & set(self.facts.parameters)
+
+    @cached_property
+    def judged_in(self) -> dict[int, list[int]]:
+        """The calls that fill `.grad` in which each serial was alive and required grad."""
+        found: dict[int, list[int]] = {}
+        for backward in self.facts.accumulating:
+            for serial, grad in backward.grads.items():
+                if grad.requires:
+                    found.setdefault(serial, []).append(backward.number)
+        return found
+
+    @cached_property
+    def received(self) -> set[int]:
+        """Serials that had a gradient after some call, or that autograd.grad was asked for."""
+        found = {
+            serial
+            for backward in self.facts.backwards
+            for serial, grad in backward.grads.items()
+            if grad.state is not GradState.NONE
+        }
+        for backward in self.facts.backwards:
+            if backward.is_grad_call and not backward.raised:
+                found.update(backward.inputs)
+        return found
+
+    @cached_property
+    def starved(self) -> list[int]:
+        """Expected to learn, judged at least once, never given a gradient."""
+        return [
+            serial
+            for serial in self.facts.parameters
+            if serial in self.learners and serial not in self.received and serial in self.judged_in
+        ]

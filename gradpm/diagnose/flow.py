@@ -1,0 +1,338 @@
+"""The flow of values: from parameters forward through every op, tracked or not.
+
+Each parameter of interest owns one bit. Going once through the op rows, every
+serial gets three sets of bits: `tracked`, those whose gradient can still come back
+from here; `lost`, those whose value is in here although tracking stopped, each
+with the row where it stopped first; `frozen`, those that did not require grad when
+they went in. What stands at a backward's roots tells who gets a gradient and, for
+the rest, which line is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.trace.schema import LinkHow, Op, Table
+
+Lost = dict[int, int]  # row where tracking stopped -> bits
+
+VIEWS = frozenset(
+    """view reshape detach data.__get__ T.__get__ mT.__get__ H.__get__ mH.__get__ real.__get__
+    imag.__get__ transpose permute squeeze unsqueeze expand expand_as select narrow unbind split
+    chunk __getitem__ flatten unflatten t diagonal swapaxes swapdims movedim view_as ravel
+    tensor_split hsplit vsplit dsplit unfold real imag view_as_real view_as_complex squeeze_
+    unsqueeze_ transpose_ t_ detach_ alias as_strided moveaxis adjoint split_with_sizes __iter__
+    Variable contiguous reshape_as Parameter from_numpy numpy broadcast_to""".split()
+)
+NO_VALUE = frozenset(  # what comes out does not depend on the values that went in
+    """grad.__get__ grad.__set__ _grad.__set__ register_hook retain_grad zeros_like ones_like
+    empty_like rand_like randn_like randint_like full_like new_zeros new_ones new_empty new_full
+    new_empty_strided""".split()
+)
+LAST = 1 << 62  # beyond every op id
+SWITCHES = frozenset("requires_grad_ requires_grad.__set__".split())
+
+
+@dataclass(slots=True)
+class AtRoot:
+    """What stands at the roots of one engine call."""
+
+    number: int
+    tracked: int = 0
+    lost: Lost = field(default_factory=dict)
+    frozen: int = 0
+    weak: Lost = field(default_factory=dict)  # bits that may have come back in unseen
+
+
+@dataclass(slots=True)
+class Touch:
+    """How one parameter was used over the run."""
+
+    first: int = -1
+    last: int = -1  # last op that took it, or something tracked made of it
+    uses: int = 0
+    last_tracked: int = -1
+
+
+class Flow:
+    """One pass over the rows for a set of parameters; read the results after `run`."""
+
+    def __init__(self, facts: Facts, serials: Iterable[int]) -> None:
+        self.facts = facts
+        self.bit = {serial: 1 << at for at, serial in enumerate(dict.fromkeys(serials))}
+        self.serials = list(self.bit)
+        self.tracked: dict[int, int] = dict(self.bit)
+        self.lost: dict[int, Lost] = {}
+        self.frozen: dict[int, int] = {}
+        self.switched_off: dict[int, int] = {}  # serial -> row that turned requires_grad off
+        self.requires: dict[int, bool] = {}
+        self.roots: dict[int, AtRoot] = {}
+        self.escaped: dict[int, int] = {}  # row where a value left torch -> bits
+        self.left_at: dict[int, int] = {}  # serial -> row where its value last left
+        self.touched: dict[int, Touch] = {serial: Touch() for serial in self.serials}
+        self.alias: dict[int, list[int]] = {}
+        self.horizon = LAST
+
+    def run(self) -> Flow:
+        """Go through all rows; the state at each engine call is kept in `roots`."""
+        self._start()
+        calls = sorted(self.facts.backwards, key=lambda call: call.op)
+        self.horizon = calls[-1].op if calls else LAST
+        links = self._links()
+        next_call = 0
+        for op in self.facts.ops():
+            while next_call < len(calls) and calls[next_call].op <= op.id:
+                self._snapshot(calls[next_call].number, calls[next_call].roots)
+                next_call += 1
+            self.step(op)
+            for source, how in links.get(op.id, ()):
+                if how not in (LinkHow.WRAP, LinkHow.COPY):
+                    self._came_back(op, source)
+        for call in calls[next_call:]:
+            self._snapshot(call.number, call.roots)
+        return self
+
+    def _start(self) -> None:
+        leaves = self.facts.trace.leaves
+        for serial in self.serials:
+            leaf = leaves.get(serial)
+            self.requires[serial] = leaf is None or bool(leaf.flags & 1)
+            if not self.requires[serial]:
+                self.frozen[serial] = self.tracked.pop(serial)
+
+    def _links(self) -> dict[int, list[tuple[int, int]]]:
+        columns = self.facts.trace.table(Table.LINK)
+        found: dict[int, list[tuple[int, int]]] = {}
+        rows = zip(columns["op"], columns["source"], columns["how"], strict=True)
+        for op, source, how in rows:
+            found.setdefault(op, []).append((source, how))
+        return found
+
+    def _snapshot(self, number: int, roots: Iterable[int]) -> None:
+        state = AtRoot(number)
+        for root in roots:
+            state.tracked |= self.tracked.get(root, 0)
+            state.frozen |= self.frozen.get(root, 0)
+            merge(state.lost, self.lost.get(root, {}))
+        state.weak = dict(self.escaped)
+        self.roots[number] = state
+
+    def _came_back(self, op: OpRow, source: int) -> None:
+        """A value that had left torch goes into this op's result."""
+        row = self.left_at.get(source, op.row)
+        bits = self.tracked.get(source, 0)
+        for out in op.outs:
+            lost = self.lost.setdefault(out, {})
+            if bits:
+                lost[row] = lost.get(row, 0) | bits
+            merge(lost, self.lost.get(source, {}))
+
+    def step(self, op: OpRow) -> None:
+        """One row: what went in decides what is in what came out."""
+        if op.name in SWITCHES:
+            self._switch(op)
+            return
+        if op.name == "checkpoint":
+            return  # what ran inside has rows of its own
+        if op.name in NO_VALUE or (op.has(Op.RAISED) and not op.outs):
+            for out in op.outs:
+                if out not in op.ins:
+                    self._clear(out)
+            return
+        if op.name == "detach_" and op.ins:
+            self._detach(op)
+            return
+        if op.has(Op.FUNCTION):
+            self._apply(op)
+            return
+        tracked = frozen = 0
+        lost: Lost = {}
+        for serial in op.ins:
+            tracked |= self.tracked.get(serial, 0)
+            frozen |= self.frozen.get(serial, 0)
+            inner = self.lost.get(serial)
+            if inner:
+                merge(lost, inner)
+        if not (tracked or frozen or lost):
+            for out in op.outs:
+                if out not in self.bit and out not in op.ins:
+                    self._clear(out)
+            return
+        self._touch(op, tracked)
+        mutated = target_of(op)
+        if op.has(Op.LEFT) or (not op.outs and not mutated):
+            self._left(op, tracked, lost)
+            return
+        if op.has(Op.IN_STEP) or op.has(Op.IN_OPTIM):
+            return
+        if mutated:
+            self._mutate(op, mutated, tracked, lost, frozen)
+        else:
+            self._produce(op, tracked, lost, frozen)
+
+    def _produce(self, op: OpRow, tracked: int, lost: Lost, frozen: int) -> None:
+        view = op.name in VIEWS
+        for at, out in enumerate(op.outs):
+            if out in op.ins:
+                continue
+            if op.requires(at) and not op.is_leaf(at):
+                self.tracked[out] = tracked
+                new = dict(lost)
+            else:
+                self.tracked.pop(out, None)
+                new = dict(lost)
+                if tracked:
+                    new[op.row] = new.get(op.row, 0) | tracked
+                if out in self.bit:
+                    self.tracked[out] = self.bit[out]
+            if new:
+                self.lost[out] = new
+            else:
+                self.lost.pop(out, None)
+            if frozen:
+                self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
+            else:
+                self.frozen.pop(out, None)
+            if view and op.ins:
+                self._share(op.ins[0], out)
+
+    def _detach(self, op: OpRow) -> None:
+        """`detach_()`: the same tensor object, without its history from here on."""
+        serial = op.ins[0]
+        bits = self.tracked.pop(serial, 0)
+        if bits:
+            self._touch(op, bits)
+            self.lost.setdefault(serial, {})[op.row] = bits
+
+    def _apply(self, op: OpRow) -> None:
+        """A custom Function: what ran inside it was no cut; what it hands out decides.
+
+        Re-entrant checkpointing is one too, with parameters that go in unsaid: they
+        are tracked when its output is, and lost here when it is not.
+        """
+        tracked = frozen = inside = 0
+        lost: Lost = {}
+        for serial in op.ins:
+            tracked |= self.tracked.get(serial, 0)
+            frozen |= self.frozen.get(serial, 0)
+            merge(lost, self.lost.get(serial, {}))
+        if op.name == "CheckpointFunction.apply":
+            for out in op.outs:
+                for row, bits in self.lost.get(out, {}).items():
+                    if self.facts.op(row).has(Op.IN_FUNCTION):
+                        inside |= bits
+                inside |= self.tracked.get(out, 0)
+        self._touch(op, tracked)
+        self._produce(op, tracked | inside, lost, frozen)
+
+    def _mutate(self, op: OpRow, target: int, tracked: int, lost: Lost, frozen: int) -> None:
+        """The target, and everything that shares its memory, takes in the other inputs."""
+        others = [serial for serial in op.ins if serial != target]
+        gain = 0
+        lost_too: Lost = {}
+        frozen_too = 0
+        for serial in others:
+            gain |= self.tracked.get(serial, 0)
+            frozen_too |= self.frozen.get(serial, 0)
+            merge(lost_too, self.lost.get(serial, {}))
+        keeps = op.has(Op.GRAD_ENABLED) and op.name != "data.__set__"
+        if gain and not keeps:
+            lost_too[op.row] = lost_too.get(op.row, 0) | gain
+            gain = 0
+        for member in {target, *self.alias.get(target, ())}:
+            if gain:
+                self.tracked[member] = self.tracked.get(member, 0) | gain
+            if lost_too:
+                merge(self.lost.setdefault(member, {}), lost_too)
+            if frozen_too:
+                self.frozen[member] = self.frozen.get(member, 0) | frozen_too
+
+    def _left(self, op: OpRow, tracked: int, lost: Lost) -> None:
+        for serial in op.ins:
+            self.left_at[serial] = op.row
+        bits = tracked
+        for inner in lost.values():
+            bits |= inner
+        if bits and op.has(Op.LEFT):
+            self.escaped[op.row] = self.escaped.get(op.row, 0) | bits
+
+    def _switch(self, op: OpRow) -> None:
+        for serial in op.ins[:1]:
+            on = not op.has(Op.NONE_SET)
+            bits = self.bit.get(serial, 0)
+            if not on and bits and self.requires.get(serial, True):
+                self.switched_off[serial] = op.row
+            if bits:
+                self.requires[serial] = on
+                held = self.tracked.get(serial, 0) | self.frozen.get(serial, 0) | bits
+                (self.frozen if on else self.tracked).pop(serial, None)
+                (self.tracked if on else self.frozen)[serial] = held
+
+    def _share(self, base: int, view: int) -> None:
+        group = self.alias.setdefault(base, [base])
+        if len(group) < 64:
+            group.append(view)
+        self.alias[view] = group
+
+    def _clear(self, serial: int) -> None:
+        self.tracked.pop(serial, None)
+        self.lost.pop(serial, None)
+        self.frozen.pop(serial, None)
+
+    def _touch(self, op: OpRow, tracked: int) -> None:
+        if op.id > self.horizon:
+            return  # after the last engine call: printing, evaluation
+        for serial in op.ins:
+            touch = self.touched.get(serial)
+            if touch is not None and is_use(op, serial):
+                touch.uses += 1
+                touch.first = op.row if touch.first < 0 else touch.first
+                touch.last = op.row
+                if op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED):
+                    touch.last_tracked = op.row
+
+    def escapes(self, serial: int) -> bool:
+        """Whether the parameter's own value left torch before the last engine call."""
+        row = self.left_at.get(serial, -1)
+        return row >= 0 and self.facts.op(row).id <= self.horizon
+
+    def named(self, bits: int) -> list[int]:
+        """The serials that own these bits."""
+        return [serial for serial, bit in self.bit.items() if bit & bits]
+
+
+def merge(into: Lost, more: Lost) -> None:
+    """Add where and who; a bit lost in several places is kept at each."""
+    for row, bits in more.items():
+        into[row] = into.get(row, 0) | bits
+
+
+@lru_cache(maxsize=4096)
+def is_mutating(name: str) -> bool:
+    """Whether torch's name for an op says that it changes its first argument."""
+    if name in ("__setitem__", "set_", "data.__set__"):
+        return True
+    if name.startswith("__i") and name.endswith("__"):
+        return name not in ("__index__", "__int__", "__invert__", "__iter__")
+    return name.endswith("_") and not name.endswith("__") and name not in SWITCHES
+
+
+def target_of(op: OpRow) -> int:
+    """The serial that an op changes in place; 0 when it changes none."""
+    if is_mutating(op.name) and op.ins:
+        return op.ins[0]
+    if op.outs and op.outs[0] in op.ins and op.name not in VIEWS and not op.has(Op.FUNCTION):
+        return op.outs[0]
+    return 0
+
+
+def is_use(op: OpRow, serial: int) -> bool:
+    """Whether an op takes part in a forward, rather than initialise or update the parameter."""
+    if op.has(Op.IN_STEP) or op.has(Op.IN_OPTIM) or op.has(Op.SETTER) or op.has(Op.UNSEEN):
+        return False
+    if op.name in NO_VALUE or op.name in SWITCHES or op.name in ("__deepcopy__", "Parameter"):
+        return False
+    return not (is_mutating(op.name) and op.ins[:1] == (serial,))

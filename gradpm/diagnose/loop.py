@@ -1,0 +1,254 @@
+"""The training loop: each optimizer's steps, the engine calls before them, what was cleared."""
+
+from __future__ import annotations
+
+import ast
+import bisect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gradpm.diagnose.facts import Backward, Facts, GradRow, OpRow, Optimizer
+from gradpm.diagnose.finding import Location
+from gradpm.diagnose.places import Places
+from gradpm.trace.model import Event
+from gradpm.trace.schema import FileKind, GradState, Leaf, Op, Table
+
+ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
+SETTING = ("grad.__set__", "_grad.__set__")
+SOME = (GradState.FINITE, GradState.NAN, GradState.INF, GradState.SPARSE, GradState.UNREAD)
+
+
+def code_of(location: Location) -> str:
+    """A line's code without its comment."""
+    return location.source.split("#")[0].strip()
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of one optimizer, and the engine calls since the step before it."""
+
+    optimizer: Optimizer
+    index: int
+    event: Event
+    done: Event | None = None
+    since: int = 0  # op id when the step before it had ended
+    calls: list[Backward] = field(default_factory=list)
+
+    @property
+    def ran_closure(self) -> bool:
+        """Whether engine calls ran inside the step."""
+        return self.done is not None and self.done.backward > self.event.backward
+
+    @property
+    def in_backward(self) -> bool:
+        """Whether it ran inside an engine call, from a hook."""
+        last = self.calls[-1] if self.calls else None
+        return last is not None and self.event.op < last.op_end
+
+    @property
+    def without(self) -> bool:
+        """Whether not one of its parameters had a gradient."""
+        return not self.event.detail.get("have")
+
+    @property
+    def rates(self) -> list[float | None]:
+        """The learning rate of each group."""
+        found = self.event.detail.get("lr")
+        return found if isinstance(found, list) else []
+
+    def fresh(self, serial: int) -> list[tuple[Backward, GradRow]]:
+        """The calls since the last step that changed this parameter's gradient."""
+        return [
+            (call, call.grads[serial])
+            for call in self.calls
+            if serial in call.grads and call.grads[serial].fresh
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Clearing:
+    """A line that cleared or zeroed gradients."""
+
+    op: int
+    frame: int
+    serials: frozenset[int]
+
+
+class Loop:
+    """Steps and what stands between them."""
+
+    def __init__(self, facts: Facts, places: Places) -> None:
+        self.facts = facts
+        self.places = places
+
+    @cached_property
+    def steps(self) -> dict[int, list[Step]]:
+        """Every step of each optimizer, by its number; a step inside a step of the same is one."""
+        found: dict[int, list[Step]] = {o.id: [] for o in self.facts.optimizers}
+        by_id = {o.id: o for o in self.facts.optimizers}
+        depth: dict[int, int] = {}
+        for event in self.facts.trace.events:
+            if event.object not in by_id:
+                continue
+            rows = found[event.object]
+            if event.kind == "optimizer.step":
+                depth[event.object] = depth.get(event.object, 0) + 1
+                if depth[event.object] == 1:
+                    rows.append(Step(by_id[event.object], len(rows), event))
+            elif event.kind == "optimizer.stepped" and rows:
+                depth[event.object] = max(depth.get(event.object, 0) - 1, 0)
+                if depth[event.object] == 0:
+                    rows[-1].done = event
+        for rows in found.values():
+            self._assign(rows)
+        return found
+
+    def _assign(self, rows: list[Step]) -> None:
+        """Give every step the engine calls since the one before it, and those inside it."""
+        calls = {call.number: call for call in self.facts.backwards}
+        first, since = 0, 0
+        for step in rows:
+            end = step.done if step.done is not None else step.event
+            step.since = since
+            step.calls = [
+                calls[number]
+                for number in range(first, end.backward)
+                if number in calls and not calls[number].is_grad_call
+            ]
+            first, since = end.backward, end.op
+
+    @cached_property
+    def by_hand(self) -> dict[int, list[int]]:
+        """Op ids at which a gradient was set from outside the engine, by parameter."""
+        found: dict[int, list[int]] = {}
+        for op in self._named(*SETTING):
+            if op.ins and not op.has(Op.NONE_SET):
+                found.setdefault(op.ins[0], []).append(op.id)
+        return found
+
+    def _named(self, *names: str) -> Iterator[OpRow]:
+        """The ops of these names, in order; the others are not even decoded."""
+        trace = self.facts.trace
+        column = trace.table(Table.OP)["name"]
+        wanted = {string for string in set(column) if trace.string(string) in names}
+        for row, name in enumerate(column):
+            if name in wanted:
+                yield self.facts.op(row)
+
+    def set_by_hand(self, serials: Iterable[int], first: int, end: int) -> bool:
+        """Whether any of these gradients was set by the program itself in between."""
+        return any(first <= op < end for serial in serials for op in self.by_hand.get(serial, ()))
+
+    @cached_property
+    def clearings(self) -> list[Clearing]:
+        """Everything that cleared gradients, in order: zero_grad, `p.grad = None`, `.zero_()`."""
+        facts = self.facts
+        owned = {o.id: frozenset(o.params) for o in facts.optimizers}
+        found = [
+            Clearing(event.op, event.frame, owned.get(event.object, frozenset()))
+            for event in facts.trace.events
+            if event.kind == "optimizer.zero_grad"
+        ]
+        grads: dict[int, int] = {}
+        for op in self._named(*SETTING, *ZEROING, "grad.__get__"):
+            if op.name == "grad.__get__" and op.ins and op.outs:
+                grads[op.outs[0]] = op.ins[0]
+            elif op.name in SETTING and op.has(Op.NONE_SET) and op.ins:
+                found.append(Clearing(op.id, op.frame, frozenset(op.ins[:1])))
+            elif op.name in ZEROING:
+                whose = frozenset(grads[serial] for serial in op.ins if serial in grads)
+                if whose:
+                    found.append(Clearing(op.id, op.frame, whose))
+        return sorted(found, key=lambda clearing: clearing.op)
+
+    def cleared(self, serials: Iterable[int], first: int, end: int) -> Clearing | None:
+        """The last clearing of any of these between two op ids."""
+        wanted = set(serials)
+        for clearing in reversed(self._between(first, end)):
+            if wanted & clearing.serials:
+                return clearing
+        return None
+
+    def all_cleared(self, first: int, end: int) -> set[int]:
+        """Everything that was cleared between two op ids."""
+        return set().union(*(clearing.serials for clearing in self._between(first, end)))
+
+    def _between(self, first: int, end: int) -> list[Clearing]:
+        begin = bisect.bisect_left(self.clearings, first, key=_op_of)
+        return self.clearings[begin : bisect.bisect_right(self.clearings, end, key=_op_of)]
+
+    def call_after(self, number: int) -> Backward | None:
+        """The first call that fills `.grad` and is not before this number."""
+        calls = self.facts.accumulating
+        at = bisect.bisect_left(calls, number, key=_number_of)
+        return calls[at] if at < len(calls) else None
+
+    @cached_property
+    def first_fresh(self) -> dict[int, int]:
+        """How many engine calls gave each serial a gradient."""
+        found: dict[int, int] = {}
+        for call in self.facts.accumulating:
+            for serial, grad in call.grads.items():
+                if grad.fresh:
+                    found[serial] = found.get(serial, 0) + 1
+        return found
+
+    def at_work(self, serial: int) -> list[Optimizer]:
+        """The optimizers that stepped while this parameter was being given gradients."""
+        calls = [
+            call.number
+            for call in self.facts.accumulating
+            if serial in call.grads and call.grads[serial].fresh
+        ]
+        return [
+            optimizer
+            for optimizer in self.facts.optimizers
+            if calls
+            and any(
+                calls[0] < step.event.backward <= calls[-1] + 1 for step in self.steps[optimizer.id]
+            )
+        ]
+
+    def held(self, grad: GradRow) -> bool:
+        """Whether a gradient was already there, and not zero, as the engine started."""
+        return bool(grad.flags & Leaf.HELD)
+
+    # -- the user's source ---------------------------------------------------------
+
+    def _statements(self) -> Iterator[tuple[str, ast.stmt]]:
+        for path, kind in self.facts.trace.files:
+            if kind is FileKind.USER:
+                for node in self.places.code(path).statements:
+                    yield path, node
+
+    def bare(self, attribute: str) -> Location | None:
+        """A statement that is `something.attribute` and nothing more: its call was forgotten."""
+        for path, node in self._statements():
+            value = node.value if isinstance(node, ast.Expr) else None
+            if isinstance(value, ast.Attribute) and value.attr == attribute:
+                return self.places.line(path, node.lineno, "culprit")
+        return None
+
+    def sets_rate(self) -> Location | None:
+        """A line `group["lr"] = ...`."""
+        for path, node in self._statements():
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            if isinstance(node, ast.AugAssign):
+                targets = [node.target]
+            if any(_is_rate(target) for target in targets):
+                return self.places.line(path, node.lineno, "culprit")
+        return None
+
+
+def _op_of(clearing: Clearing) -> int:
+    return clearing.op
+
+
+def _number_of(call: Backward) -> int:
+    return call.number
+
+
+def _is_rate(target: ast.expr) -> bool:
+    key = target.slice if isinstance(target, ast.Subscript) else None
+    return isinstance(key, ast.Constant) and key.value == "lr"

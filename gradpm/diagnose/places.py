@@ -1,0 +1,218 @@
+"""From a stack in the trace to a place in the user's code, and what stands around it."""
+
+from __future__ import annotations
+
+import ast
+from functools import cached_property
+
+from gradpm.diagnose.finding import Location
+from gradpm.trace.model import Frame, Trace
+from gradpm.trace.schema import FileKind
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+GRAD_MODES = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad"}
+
+
+class Code:
+    """One source file as a syntax tree; empty when it was not embedded or does not parse."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        try:
+            self.tree: ast.AST | None = ast.parse(text) if text else None
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.tree = None
+
+    @cached_property
+    def statements(self) -> list[ast.stmt]:
+        """Every statement, outer ones before those inside."""
+        if self.tree is None:
+            return []
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
+
+    def statement(self, line: int) -> ast.stmt | None:
+        """The innermost statement that covers a line."""
+        best: ast.stmt | None = None
+        for node in self.statements:
+            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+            if first <= line <= (node.end_lineno or node.lineno) and (
+                best is None or span(node) <= span(best)
+            ):
+                best = node
+        return best
+
+    def enclosing(self, line: int) -> list[ast.AST]:
+        """Statements around a line, outermost first."""
+        return [
+            node
+            for node in self.statements
+            if node.lineno <= line <= (node.end_lineno or node.lineno)
+        ]
+
+    def function(self, first_line: int, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+        """The definition of a function, by its first line (decorators included) and name."""
+        for node in self.statements:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                if node.name == name.rsplit(".", 1)[-1] and first_line in (first, node.lineno):
+                    return node
+        return None
+
+    def line(self, number: int) -> str:
+        """One line of text, without what ends it."""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+
+def span(node: ast.stmt) -> int:
+    """How many lines a statement covers beyond its first."""
+    return (node.end_lineno or node.lineno) - node.lineno
+
+
+class Places:
+    """Locations for frames, and the syntax around them."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._code: dict[str, Code] = {}
+        self._loaded: dict[tuple[str, int], frozenset[str]] = {}
+
+    def code(self, path: str) -> Code:
+        """The parsed source of a file."""
+        found = self._code.get(path)
+        if found is None:
+            found = self._code[path] = Code(self.trace.source(path))
+        return found
+
+    def at(self, frame: Frame | None, role: str) -> Location | None:
+        """A location for one frame."""
+        if frame is None:
+            return None
+        text = self.code(frame.path).line(frame.line)
+        return Location(
+            role, frame.path, frame.line, frame.end_line, frame.column, frame.end_column,
+            frame.function, text.strip(), indent_of(text),
+        )  # fmt: skip
+
+    def of(self, stack: int, role: str) -> Location | None:
+        """The location of the innermost user frame of a stack."""
+        return self.at(self.frame(stack), role)
+
+    def frame(self, stack: int) -> Frame | None:
+        """The innermost user frame; where there is none, the outermost frame not torch's."""
+        frames = self.trace.stack(stack)
+        for frame in frames:
+            if frame.kind is FileKind.USER:
+                return frame
+        for frame in reversed(frames):
+            if frame.kind is FileKind.LIBRARY and not frame.path.startswith("<"):
+                return frame
+        return frames[-1] if frames else None
+
+    def user_frames(self, stack: int) -> list[Frame]:
+        """All user frames of a stack, innermost first."""
+        return [frame for frame in self.trace.stack(stack) if frame.kind is FileKind.USER]
+
+    def line(self, path: str, line: int, role: str, function: str = "") -> Location:
+        """A location for a line known from the syntax alone."""
+        text = self.code(path).line(line)
+        indent = indent_of(text)
+        end = indent + len(text.strip().encode("utf-8", "replace"))
+        column = indent + 1 if text else 0
+        return Location(role, path, line, line, column, end + 1, function, text.strip(), indent)
+
+    def target(self, stack: int) -> str:
+        """The variable that the statement at a stack's user line assigns to; else empty."""
+        frame = self.frame(stack)
+        return self.target_at(frame) if frame is not None else ""
+
+    def target_at(self, frame: Frame) -> str:
+        """The same for one frame."""
+        statement = self.code(frame.path).statement(frame.line)
+        return assigned(statement) if statement is not None else ""
+
+    def received_by(self, stack: int) -> str:
+        """The variable that gets the value of a line, followed out through `return`s."""
+        for frame in self.user_frames(stack):
+            statement = self.code(frame.path).statement(frame.line)
+            if not isinstance(statement, ast.Return):
+                return assigned(statement).rsplit(".", 1)[-1] if statement is not None else ""
+        return ""
+
+    def names_loaded(self, path: str, line: int) -> frozenset[str]:
+        """The variables and attributes that the statement at a line reads."""
+        key = (path, line)
+        found = self._loaded.get(key)
+        if found is None:
+            statement = self.code(path).statement(line)
+            names = set()
+            for node in ast.walk(statement) if statement is not None else ():
+                if isinstance(getattr(node, "ctx", None), ast.Load):
+                    names.add(getattr(node, "id", "") or getattr(node, "attr", ""))
+            found = self._loaded[key] = frozenset(names - {""})
+        return found
+
+    def grad_mode(self, stack: int) -> tuple[Frame, Location] | None:
+        """(frame, where its with-statement or decorator stands) that switched gradients off."""
+        for frame in self.user_frames(stack):
+            found = self._mode_in(frame)
+            if found:
+                return frame, self.line(frame.path, found, "grad mode", frame.function)
+        return None
+
+    def _mode_in(self, frame: Frame) -> int:
+        code = self.code(frame.path)
+        inner = 0
+        for node in code.enclosing(frame.line):
+            if isinstance(node, (ast.With, ast.AsyncWith)) and node.body[0].lineno <= frame.line:
+                for item in node.items:
+                    if mode_name(item.context_expr) in ("no_grad", "inference_mode", "off"):
+                        inner = item.context_expr.lineno
+                    elif mode_name(item.context_expr) == "enable_grad":
+                        inner = 0
+        if inner:
+            return inner
+        function = code.function(frame.first_line, frame.function)
+        for decorator in function.decorator_list if function is not None else []:
+            if mode_name(decorator) in ("no_grad", "inference_mode", "off"):
+                return decorator.lineno
+        return 0
+
+
+def indent_of(text: str) -> int:
+    """The bytes of white space before a line's first character."""
+    return len(text.encode("utf-8", "replace")) - len(text.lstrip().encode("utf-8", "replace"))
+
+
+def mode_name(node: ast.expr) -> str:
+    """`no_grad` for `torch.no_grad()`, `off` for `set_grad_enabled(False)` and anything unclear."""
+    call = node.func if isinstance(node, ast.Call) else node
+    name = call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
+    if name == "set_grad_enabled":
+        argument = node.args[0] if isinstance(node, ast.Call) and node.args else None
+        constant = isinstance(argument, ast.Constant) and argument.value is True
+        return "enable_grad" if constant else "off"
+    return name if name in GRAD_MODES else ""
+
+
+def assigned(statement: ast.stmt) -> str:
+    """`h` for `h = ...`, `cache` for `self.cache = ...`; empty for anything else."""
+    target: ast.expr | None = None
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target = statement.targets[0]
+    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
+        target = statement.target
+    return variable(target) if target is not None else ""
+
+
+def variable(node: ast.expr) -> str:
+    """What a person calls the thing that an expression names."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        inner = variable(node.value)
+        return node.attr if inner in ("self", "") else f"{inner}.{node.attr}"
+    if isinstance(node, ast.Subscript):
+        return variable(node.value)
+    if isinstance(node, ast.Starred):
+        return variable(node.value)
+    return ""

@@ -1,0 +1,258 @@
+"""GP304 and GP305: gradients that shrink or grow by a factor at each layer, or at each step."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.facts import Backward
+from gradpm.diagnose.finding import Location, Severity, Step, Subject
+from gradpm.diagnose.watched import Measured
+from gradpm.diagnose.words import place
+from gradpm.trace.schema import GradState
+
+# Healthy nets were seen to stay between 1e-4 and 1e2 from end to end.
+VANISHED = 1e-6
+EXPLODED = 1e4
+LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
+FEWEST = 4  # layers, or passes through one
+GROWN = 1e6  # over steps
+SHARE = 0.8
+MOVES = frozenset("T Transpose Permute View Expand AccumulateGrad Unsqueeze Squeeze".split())
+
+
+@dataclass
+class Chain:
+    """The nodes that one line made, again and again, from the loss's end on."""
+
+    frame: int
+    kind: str
+    count: int
+    total: float  # log of the last one's norm over the first one's
+    gain: float  # log of what this line's own nodes multiplied by
+    norms: list[float]
+
+    @property
+    def factor(self) -> float:
+        """What each pass multiplies by."""
+        return math.exp(self.total / max(self.count - 1, 1))
+
+
+def find(case: Case) -> None:
+    """Over depth first; then over steps."""
+    told = False
+    for call in case.watched.calls[:3]:
+        chains = _chains(case, call)
+        told = _vanishing(case, call, chains) or _exploding(case, call, chains)
+        if told:
+            break
+    if not told:
+        _diverging(case)
+
+
+def _chains(case: Case, call: Backward) -> list[Chain]:
+    """Nodes of one kind made by one line of the user's, at least FEWEST times."""
+    nodes = case.watched.of(call)
+    groups: dict[tuple[str, int, str], list[tuple[Measured, int]]] = {}
+    gains: dict[tuple[str, int], float] = {}
+    for node in nodes:
+        if not node.looked or node.kind in MOVES or node.seq < 0:
+            continue
+        row = case.graphs.row_of(node.seq)
+        frame = case.facts.op(row).frame if row >= 0 else 0
+        user = case.places.frame(frame)
+        if user is not None:
+            groups.setdefault((user.path, user.line, node.kind), []).append((node, frame))
+            key = user.path, user.line
+            gains[key] = gains.get(key, 0.0) + _gain(nodes, node)
+    chains = []
+    for (path, line, kind), members in groups.items():
+        members.sort(key=lambda pair: -pair[0].seq)
+        norms = [node.norm for node, _ in members]
+        if len(members) >= FEWEST and norms[0] > 0.0:
+            total = _log(norms[-1]) - _log(norms[0])
+            gain = gains[path, line]
+            chains.append(Chain(members[0][1], kind, len(members), total, gain, norms))
+    return chains
+
+
+def _gain(nodes: list[Measured], node: Measured) -> float:
+    """Log of the gradient that left a node towards the layers before it, over what came."""
+    onward = [
+        nodes[c].norm for c in node.children if nodes[c].looked and nodes[c].kind not in MOVES
+    ]
+    return _log(max(onward)) - _log(node.norm) if onward and node.norm > 0 else 0.0
+
+
+def _log(norm: float) -> float:
+    return math.log(max(norm, 1e-45))
+
+
+def _worst(chains: list[Chain], sign: int, limit: float) -> Chain | None:
+    """The line to which most of the change is due, among those whose chain changes so much."""
+    found = [chain for chain in chains if sign * chain.total > math.log(limit)]
+    return max(found, key=lambda chain: (sign * chain.gain, sign * chain.total), default=None)
+
+
+# -- over depth -----------------------------------------------------------------------
+
+
+def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
+    chain = _worst(chains, -1, 1 / VANISHED)
+    if chain is None:
+        return False
+    serials = [s for s in case.expected.learners if s not in case.explained and _tiny(case, s)]
+    if not serials:
+        return False
+    culprit = case.places.of(chain.frame, "culprit")
+    subjects = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    norms = [call.grads[s].norm for s in serials if s in call.grads]
+    largest = max(grad.norm for grad in call.grads.values())
+    case.finding(
+        "GP304",
+        Severity.ERROR,
+        f"The gradient vanishes over depth: each of {chain.count} passes through "
+        f"{place(culprit)} multiplies it by {chain.factor:.2g}",
+        f"From the loss to the first of the {chain.count} layers at {place(culprit)} the gradient "
+        f"shrinks by a factor of {math.exp(chain.total):.1e}. {who[0].upper() + who[1:]} "
+        f"{'gets' if len(subjects) == 1 else 'get'} gradients of norm {min(norms):.1e} to "
+        f"{max(norms):.1e}, where the largest is {largest:.1e}: too small to learn from.",
+        "use relu or gelu with normalisation or residual connections, and initial weights of "
+        "standard deviation about 1 / sqrt(inputs)",
+        subjects=subjects,
+        locations=[culprit, case.places.of(call.frame, "backward"), *_made(case, serials[0])],
+        path=_plot(chain),
+        backward=call.number + 1,
+        backwards=case.loop.first_fresh.get(serials[0], 0),
+    )
+    return True
+
+
+def _tiny(case: Case, serial: int) -> bool:
+    """Whether its gradient stays a millionth of the largest, over the run."""
+    judged = tiny = 0
+    for call in case.facts.accumulating:
+        grad = call.grads.get(serial)
+        if grad is None or not grad.fresh or grad.state not in (GradState.FINITE, GradState.ZERO):
+            continue
+        judged += 1
+        others = [g.norm for g in call.grads.values() if g.fresh and g.norm == g.norm]
+        tiny += grad.norm < VANISHED * max(others, default=0.0)
+    return judged > 0 and tiny >= SHARE * judged
+
+
+def _exploding(case: Case, call: Backward, chains: list[Chain]) -> bool:
+    chain = _worst(chains, 1, EXPLODED)
+    if chain is None:
+        return False
+    serials = [s for s in case.expected.learners if s not in case.explained and _huge(case, s)]
+    if not serials:
+        return False
+    culprit = case.places.of(chain.frame, "culprit")
+    subjects = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    largest = max(call.grads[s].norm for s in serials if s in call.grads)
+    case.finding(
+        "GP305",
+        Severity.ERROR,
+        f"The gradient explodes over depth: each of {chain.count} passes through "
+        f"{place(culprit)} multiplies it by {chain.factor:.2g}",
+        f"From the loss to the first of the {chain.count} passes through {place(culprit)} the "
+        f"gradient grows by a factor of {math.exp(min(chain.total, 700)):.1e}; "
+        f"{who} {'gets' if len(subjects) == 1 else 'get'} gradients of norm up to {largest:.1e}.",
+        "draw the weights with standard deviation sqrt(2 / inputs) (orthogonal for a recurrent "
+        "matrix), and clip the gradient norm before the step",
+        subjects=subjects,
+        locations=[culprit, *_made(case, serials[0]), case.places.of(call.frame, "backward")],
+        path=_plot(chain),
+        backward=call.number + 1,
+        backwards=case.loop.first_fresh.get(serials[0], 0),
+    )
+    return True
+
+
+def _huge(case: Case, serial: int) -> bool:
+    judged = huge = 0
+    for call in case.facts.accumulating:
+        grad = call.grads.get(serial)
+        if grad is not None and grad.fresh:
+            judged += 1
+            huge += not grad.norm < LARGE
+    return judged > 0 and huge >= judged / 2
+
+
+def _made(case: Case, serial: int) -> list[Location]:
+    leaf = case.trace.leaves.get(serial)
+    found = case.places.of(leaf.frame, "created") if leaf is not None else None
+    return [found] if found is not None else []
+
+
+def _plot(chain: Chain) -> list[Step]:
+    """The norm at each pass, as a small bar by its magnitude."""
+    norms = chain.norms
+    every = max(len(norms) // 12, 1)
+    logs = [_log(norm) for norm in norms]
+    low, high = min(logs), max(logs)
+    steps = []
+    for at in range(0, len(norms), every):
+        share = (logs[at] - low) / (high - low) if high > low else 1.0
+        bar = "▇" * (1 + round(11 * share))
+        steps.append(Step("op", f"{chain.kind} {len(norms) - at}", f"{bar} {norms[at]:.1e}"))
+    return steps
+
+
+# -- over steps -----------------------------------------------------------------------
+
+
+def _diverging(case: Case) -> None:
+    """Each update overshoots: the norm grows by a factor from step to step."""
+    for optimizer in case.facts.optimizers:
+        steps = case.loop.steps[optimizer.id]
+        serials = [s for s in optimizer.params if s not in case.explained and diverges(case, s)]
+        if len(steps) < FEWEST or not serials or len(serials) < len(optimizer.params) / 2:
+            continue
+        made = case.places.of(optimizer.frame, "culprit")
+        stepped = case.places.of(steps[0].event.frame, "step")
+        subjects: tuple[Subject, ...] = case.words.parameters(serials)
+        norms = _norms(case, serials[0])
+        factor = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
+        name = case.places.target(optimizer.frame) or optimizer.type
+        rate = next((r for r in steps[0].rates if r), None)
+        given = f" of {rate:g}" if rate else ""
+        case.finding(
+            "GP305",
+            Severity.ERROR,
+            f"Training diverges: each step of `{name}` multiplies the gradient by about "
+            f"{factor:.2g}",
+            f"The gradient of `{subjects[0].name}` grows from {norms[0]:.1e} to {norms[-1]:.1e} "
+            f"in {len(norms)} steps, by about the same factor each time: the learning rate{given} "
+            f"given to `{name}` at {place(made)} is so large that each update overshoots.",
+            "lower the learning rate, or scale the inputs to unit spread",
+            subjects=subjects,
+            locations=[made, stepped],
+            backward=1,
+            backwards=len(norms),
+        )
+
+
+def _norms(case: Case, serial: int) -> list[float]:
+    return [
+        call.grads[serial].norm
+        for call in case.facts.accumulating
+        if serial in call.grads
+        and call.grads[serial].fresh
+        and call.grads[serial].state is GradState.FINITE
+        and call.grads[serial].norm > 0.0
+    ]
+
+
+def diverges(case: Case, serial: int) -> bool:
+    """Whether the norm of its gradient grows nearly every step, a millionfold in all."""
+    norms = _norms(case, serial)
+    if len(norms) < FEWEST or not norms[-1] > LARGE or norms[-1] < GROWN * norms[0]:
+        return False
+    rises = sum(after > before for before, after in itertools.pairwise(norms))
+    return rises >= SHARE * (len(norms) - 1)

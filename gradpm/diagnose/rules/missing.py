@@ -1,0 +1,317 @@
+"""GP101 to GP107, GP111 and GP114: expected to learn, and never got a gradient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.cuts import Cut, classify
+from gradpm.diagnose.finding import Location, Severity, Subject
+from gradpm.diagnose.flow import Lost
+from gradpm.diagnose.paths import loss_step, path_to, search
+from gradpm.diagnose.words import place, sentence
+from gradpm.trace.schema import Op
+
+
+@dataclass
+class Cause:
+    """One cut and the parameters that it explains."""
+
+    cut: Cut
+    serials: list[int] = field(default_factory=list)
+    calls: set[int] = field(default_factory=set)
+
+
+def find(case: Case) -> None:
+    """Explain every starved parameter; each by one cause."""
+    starved = [s for s in case.expected.starved if s not in case.explained]
+    if not starved:
+        return
+    causes: dict[tuple[str, str, int], Cause] = {}
+    left_over = []
+    for serial in starved:
+        found = _cut_of(case, serial)
+        if found is None:
+            left_over.append(serial)
+            continue
+        cut, calls = found
+        cause = causes.setdefault(cut.site, Cause(cut))
+        cause.serials.append(serial)
+        cause.calls |= calls
+    for cause in causes.values():
+        tell_cut(case, cause.cut, cause.serials, sorted(cause.calls))
+    if not case.was_cut_short:
+        _tell_unreached(case, left_over)
+
+
+def _cut_of(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
+    """The cut that starves one parameter: at the site that most calls' roots speak of."""
+    flow = case.flow
+    bit = flow.bit[serial]
+    rows: Counter[int] = Counter()
+    calls: dict[int, set[int]] = {}
+    for number in case.expected.judged_in.get(serial, ()):
+        state = flow.roots.get(number)
+        if state is None or state.tracked & bit:
+            continue
+        for row in who_cut(state.lost, bit):
+            rows[row] += 1
+            calls.setdefault(row, set()).add(number)
+    if not rows:
+        return _escaped(case, serial)
+    cuts = [(classify(case, row), row) for row in rows]
+    best, _ = min(cuts, key=lambda pair: (pair[0].rank, pair[1]))
+    same = {row for cut, row in cuts if cut.site == best.site}
+    return best, set().union(*(calls[row] for row in same))
+
+
+def who_cut(lost: Lost, bit: int) -> list[int]:
+    """The rows at which this bit stopped being tracked."""
+    return [row for row, bits in lost.items() if bits & bit]
+
+
+def _escaped(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
+    """Left torch and was never recognised again, while new constants came in: by order."""
+    flow = case.flow
+    bit = flow.bit[serial]
+    numbers = case.expected.judged_in.get(serial, [])
+    if not numbers or any(flow.roots[n].tracked & bit for n in numbers if n in flow.roots):
+        return None
+    if case.flow.touched[serial].last_tracked < 0 and not flow.escapes(serial):
+        return None
+    if _dropped(case, serial):
+        return None
+    last = max((b.op for b in case.facts.backwards if b.number in numbers), default=0)
+    rows = [
+        row
+        for row, bits in flow.escaped.items()
+        if bits & bit and case.facts.op(row).id < last and _feeds(case, row)
+    ]
+    if not rows:
+        return None
+    cut = classify(case, rows[0])
+    unsure = f"{cut.why} {UNSURE}"
+    return replace(cut, why=unsure), set(numbers)
+
+
+UNSURE = (
+    "The numbers were not recognised when they came back, by memory or by value; that they did is "
+    "told by the order and the names of the lines."
+)
+
+
+def _dropped(case: Case, serial: int) -> bool:
+    """Whether some tracked result made of it was simply dropped: that says GP107, not GP104."""
+    row = dead_end_row(case, serial)
+    if row < 0:
+        return False
+    outs = case.facts.op(row).outs
+    return not any(
+        case.facts.op(later).has(Op.LEFT) for out in outs for later in case.facts.users.get(out, ())
+    )
+
+
+COMING_IN = frozenset("tensor as_tensor asarray scalar_tensor from_numpy ?".split())
+
+
+def _feeds(case: Case, row: int) -> bool:
+    """Whether data from outside torch came in and reached the next engine call's root."""
+    facts = case.facts
+    left = facts.op(row).id
+    call = next((call for call in facts.backwards if call.op > left), None)
+    if call is None:
+        return False
+    end = facts.row_at(call.op)
+    if named_again(case, row, end, set(call.roots)):
+        return True
+    for later in range(row + 1, end):
+        op = facts.op(later)
+        if op.name not in COMING_IN or op.ins or not op.specs:
+            continue
+        if not facts.trace.spec(op.specs[0]).dtype.startswith(("float", "bfloat", "complex")):
+            continue
+        if search(case, set(op.outs), set(call.roots), later + 1, end):
+            return True
+    return False
+
+
+def named_again(case: Case, row: int, end: int, roots: set[int]) -> bool:
+    """Whether the variable that took the number stands in a later line that reaches the root."""
+    facts, places = case.facts, case.places
+    targets = {places.received_by(facts.op(row).frame)} - {""}
+    seen: set[int] = set()
+    for later in range(row + 1, end) if targets else ():
+        op = facts.op(later)
+        if op.frame in seen or not op.outs:
+            continue
+        seen.add(op.frame)
+        frame = places.frame(op.frame)
+        if frame is None or not targets & places.names_loaded(frame.path, frame.line):
+            continue
+        if search(case, set(op.outs), roots, later + 1, end) or set(op.outs) & roots:
+            return True
+    return False
+
+
+def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None:
+    """One cut, all the parameters it explains."""
+    words = case.words
+    subjects = words.parameters(serials)
+    who = words.who(subjects, serials)
+    first = _call(case, calls)
+    title = f"{who} got no gradient: {cut.what} at {place(cut.culprit)} cut the path to the loss"
+    one = len(subjects) == 1
+    explanation = (
+        f"{sentence(cut.why)} {sentence(who)} {'stays' if one else 'stay'} behind the cut: "
+        f"backward() leaves "
+        f"{'its' if one else 'their'} `.grad` None, and the optimizer passes "
+        f"{'it' if one else 'them'} by."
+    )
+    at = case.places.of(first.frame, "backward") if first is not None else None
+    path = []
+    if first is not None:
+        path = path_to(case, serials[0], set(first.roots), first.op, cut.op.row)
+        if first.roots:
+            path.append(loss_step(case, first.roots[0], first.frame))
+    case.finding(
+        cut.code,
+        Severity.ERROR,
+        title,
+        explanation,
+        cut.fix,
+        subjects=subjects,
+        locations=[cut.culprit, *cut.seconds, at],
+        path=path,
+        backward=first.number + 1 if first is not None else None,
+        backwards=len(calls),
+    )
+
+
+def _call(case: Case, calls: list[int]):  # type: ignore[no-untyped-def]
+    return next((b for b in case.facts.backwards if b.number in calls), None)
+
+
+def _tell_unreached(case: Case, serials: list[int]) -> None:
+    """GP106 and GP107: no op, or no op whose result went on to the loss."""
+    flow = case.flow
+    groups: dict[tuple[str, str, int], tuple[str, Location | None, list[int]]] = {}
+    for serial in serials:
+        numbers = case.expected.judged_in.get(serial, [])
+        if any(flow.roots[n].tracked & flow.bit[serial] for n in numbers if n in flow.roots):
+            continue  # tracked to the loss: another rule's matter
+        touch = flow.touched[serial]
+        if touch.last_tracked < 0:
+            code, location = "GP106", _created(case, serial)
+        else:
+            code, location = "GP107", dead_end(case, serial)
+        key = (code, location.file, location.line) if location else (code, "", 0)
+        groups.setdefault(key, (code, location, []))[2].append(serial)
+    for code, location, members in groups.values():
+        tell = _tell_unused if code == "GP106" else _tell_off_path
+        tell(case, members, location)
+
+
+def _created(case: Case, serial: int) -> Location | None:
+    """The line that made it: the innermost that made nothing but parameters like it.
+
+    A factory's own line made the healthy ones too; its caller tells which is meant.
+    """
+    leaf = case.trace.leaves.get(serial)
+    if leaf is None:
+        return None
+    frames = case.places.user_frames(leaf.frame)
+    fine = _lines_of_used(case)
+    for frame in frames:
+        if (frame.path, frame.line) not in fine:
+            return case.places.at(frame, "created")
+    return case.places.of(leaf.frame, "created")
+
+
+def _lines_of_used(case: Case) -> set[tuple[str, int]]:
+    """Every line on the stacks of parameters that did get a gradient."""
+    leaves = case.trace.leaves
+    return {
+        (frame.path, frame.line)
+        for serial in case.expected.received
+        if serial in leaves
+        for frame in case.places.user_frames(leaves[serial].frame)
+    }
+
+
+def dead_end(case: Case, serial: int) -> Location | None:
+    """The last tracked op made of a parameter whose result nothing took further."""
+    row = dead_end_row(case, serial)
+    if row < 0:
+        row = case.flow.touched[serial].last_tracked
+    return case.places.of(case.facts.op(row).frame, "culprit")
+
+
+def dead_end_row(case: Case, serial: int) -> int:
+    """The row of that op; -1 when every result went on."""
+    facts, users = case.facts, case.facts.users
+    queue, seen = [serial], {serial}
+    last = -1
+    while queue:
+        at = queue.pop()
+        for row in users.get(at, ()):
+            op = facts.op(row)
+            if op.has(Op.IN_STEP) or op.has(Op.SETTER) or not op.has(Op.OUT_REQUIRES):
+                continue
+            if at == serial and op.outs[:1] == (serial,):
+                continue
+            last = max(last, row) if not _goes_on(case, op.outs, row) else last
+            for out in op.outs:
+                if out not in seen:
+                    seen.add(out)
+                    queue.append(out)
+    return last
+
+
+def _goes_on(case: Case, outs: tuple[int, ...], row: int) -> bool:
+    return any(
+        later > row and case.facts.op(later).has(Op.OUT_REQUIRES)
+        for out in outs
+        for later in case.facts.users.get(out, ())
+    )
+
+
+def _tell_unused(case: Case, serials: list[int], location: Location | None) -> None:
+    subjects = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    module = case.words.root_module(serials) or (subjects[0].name if subjects else "it")
+    case.finding(
+        "GP106",
+        Severity.WARNING,
+        f"{who} took part in no op of the forward: created at {place(location)}, never used",
+        f"{who[0].upper() + who[1:]} {'is' if len(subjects) == 1 else 'are'} registered and given "
+        "to the optimizer, but no op that autograd records ever took "
+        f"{'it' if len(subjects) == 1 else 'them'} as input, so no backward can reach "
+        f"{'it' if len(subjects) == 1 else 'them'}.",
+        f"call `{module}` in the forward, or remove it",
+        subjects=subjects,
+        locations=[location],
+        path=path_to(case, serials[0], set(), 0),
+        backward=1,
+        backwards=len(case.expected.judged_in.get(serials[0], ())),
+    )
+
+
+def _tell_off_path(case: Case, serials: list[int], location: Location | None) -> None:
+    subjects: tuple[Subject, ...] = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    case.finding(
+        "GP107",
+        Severity.WARNING,
+        f"{who} got no gradient: what {place(location)} computes from "
+        f"{'it' if len(subjects) == 1 else 'them'} never reaches the loss",
+        f"The value is computed and tracked, but its last use is at {place(location)}; the result "
+        "is dropped there or goes somewhere else than into the loss that backward() was called on.",
+        "use the result of this line in what the loss is computed from "
+        "(an out-of-place method such as `h.mul(g)` returns a new tensor: assign it)",
+        subjects=subjects,
+        locations=[location],
+        path=path_to(case, serials[0], set(), 0),
+        backward=1,
+        backwards=len(case.expected.judged_in.get(serials[0], ())),
+    )

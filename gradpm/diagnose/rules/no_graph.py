@@ -1,0 +1,139 @@
+"""GP201: backward was called on a loss that has no graph; the cut is to blame, not the call."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.cuts import classify
+from gradpm.diagnose.facts import Backward
+from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.flow import AtRoot
+from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.words import place
+from gradpm.trace.schema import FileKind
+
+SAYS = "does not require grad and does not have a grad_fn"
+
+
+def find(case: Case) -> None:
+    """For each engine call that torch refused for want of a graph: why there was none."""
+    for backward in case.facts.backwards:
+        if backward.error < 0 or backward.error >= len(case.trace.errors):
+            continue
+        if SAYS in case.trace.errors[backward.error].message:
+            _explain(case, backward)
+            return
+
+
+def _explain(case: Case, backward: Backward) -> None:
+    state = case.flow.roots.get(backward.number, AtRoot(backward.number))
+    if state.lost and not (state.frozen and _harmless(case, backward, state)):
+        _cut(case, backward, state)
+    elif state.frozen:
+        _frozen(case, backward, state)
+    else:
+        _constant(case, backward)
+
+
+def _harmless(case: Case, backward: Backward, state: AtRoot) -> bool:
+    """Whether every cut stood in the way of earlier calls too, and they went well."""
+    before = {
+        classify(case, row).site
+        for call in case.facts.backwards
+        if call.number < backward.number and not call.raised and call.number in case.flow.roots
+        for row in case.flow.roots[call.number].lost
+    }
+    return all(classify(case, row).site in before for row in state.lost)
+
+
+def _cut(case: Case, backward: Backward, state: AtRoot) -> None:
+    flow, words = case.flow, case.words
+    cuts = [classify(case, row) for row in state.lost]
+    best = min(cuts, key=lambda cut: (cut.rank, cut.op.row))
+    bits = 0
+    for row, cut in zip(state.lost, cuts, strict=True):
+        if cut.site == best.site:
+            bits |= state.lost[row]
+    serials = flow.named(bits)
+    subjects = words.parameters(serials)
+    loss = words.tensor_name(backward.roots[0]) if backward.roots else "the loss"
+    at = case.places.of(backward.frame, "backward")
+    path = path_to(case, serials[0], set(backward.roots), backward.op, best.op.row)
+    if backward.roots:
+        path.append(loss_step(case, backward.roots[0], backward.frame))
+    case.finding(
+        "GP201",
+        Severity.ERROR,
+        f"`{loss}` has no graph: {best.what} at {place(best.culprit)} cut it off from every "
+        "parameter",
+        f"backward() at {place(at)} raised because `{loss}` has no grad_fn. {best.why}",
+        best.fix,
+        subjects=subjects,
+        locations=[best.culprit, *best.seconds, at],
+        path=path,
+        backward=backward.number + 1,
+        backwards=1,
+    )
+
+
+def _frozen(case: Case, backward: Backward, state: AtRoot) -> None:
+    flow, words = case.flow, case.words
+    serials = flow.named(state.frozen)
+    subjects = words.parameters(serials)
+    culprit, callers = freezing_line(case, serials)
+    at = case.places.of(backward.frame, "backward")
+    loss = words.tensor_name(backward.roots[0]) if backward.roots else "the loss"
+    path = path_to(case, serials[-1], set(backward.roots), backward.op)
+    case.finding(
+        "GP201",
+        Severity.ERROR,
+        f"`{loss}` has no graph: all {len(serials)} parameters it depends on were frozen at "
+        f"{place(culprit)}",
+        f"backward() at {place(at)} raised because nothing that `{loss}` was computed from "
+        f"requires grad: requires_grad was set to False at {place(culprit)} for every parameter "
+        "involved, the ones meant to learn too.",
+        "freeze only the part that must not learn, or freeze before the new part is attached",
+        subjects=subjects,
+        locations=[culprit, *callers, at],
+        path=path,
+        backward=backward.number + 1,
+        backwards=1,
+    )
+
+
+def freezing_line(case: Case, serials: list[int]) -> tuple[Location | None, list[Location]]:
+    """(the line that froze most of them, the user's calls that led to it)."""
+    flow = case.flow
+    rows = [flow.switched_off[serial] for serial in serials if serial in flow.switched_off]
+    if not rows:
+        leaf = case.trace.leaves.get(serials[-1])
+        return (case.places.of(leaf.frame, "culprit") if leaf else None), []
+    frames = Counter(case.facts.op(row).frame for row in rows)
+    stack, _ = frames.most_common(1)[0]
+    users = case.places.user_frames(stack)
+    called = [case.places.at(frame, "called from") for frame in users[1:]]
+    return case.places.of(stack, "culprit"), [place for place in called if place is not None]
+
+
+def _constant(case: Case, backward: Backward) -> None:
+    """Nothing that requires grad ever went into the loss."""
+    words = case.words
+    root = backward.roots[0] if backward.roots else 0
+    loss = words.tensor_name(root) if root else "the loss"
+    row = case.facts.makers.get(root)
+    culprit = case.places.of(case.facts.op(row).frame, "culprit") if row is not None else None
+    at = case.places.of(backward.frame, "backward")
+    users = [f for f in case.trace.stack(backward.frame) if f.kind is FileKind.USER]
+    case.finding(
+        "GP201",
+        Severity.ERROR,
+        f"`{loss}` has no graph: no tensor that requires grad went into it",
+        f"backward() at {place(at)} raised because `{loss}` was computed from constants alone"
+        + (f" (in {users[0].function})." if users else "."),
+        "compute the loss from the model's output, and let the parameters require grad",
+        subjects=[words.tensor(root)] if root else [],
+        locations=[culprit, at],
+        backward=backward.number + 1,
+        backwards=1,
+    )

@@ -1,0 +1,117 @@
+"""GP108: `.grad` of a tensor that is no leaf: it has none and never will."""
+
+from __future__ import annotations
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.finding import Location, Severity, Step
+from gradpm.diagnose.flow import NO_VALUE
+from gradpm.diagnose.words import place, spoken
+from gradpm.trace.schema import FileKind, Op
+
+
+def find(case: Case) -> None:
+    """Reads of `.grad` that gave None, and optimizers that refused a non-leaf."""
+    for serial, frame in _refused(case):
+        _tell(case, serial, frame, "the optimizer refused it")
+    for serial, frame in _reads(case):
+        if serial not in case.explained:
+            _tell(case, serial, frame, "its `.grad` was read and is None")
+
+
+def _refused(case: Case) -> list[tuple[int, int]]:
+    found = []
+    for event in case.trace.events:
+        if event.kind == "optimizer.refused":
+            for serial in event.detail.get("non_leaves") or ():
+                if isinstance(serial, int):
+                    found.append((serial, event.frame))
+    return found
+
+
+def _reads(case: Case) -> list[tuple[int, int]]:
+    """(serial, frame) of the user's own reads of a non-leaf's `.grad` that gave None."""
+    found: dict[str, tuple[int, int]] = {}
+    named = [row for row, name in _grad_reads(case) if name]
+    for row in named:
+        op = case.facts.op(row)
+        if op.outs or not op.ins or not _is_user(case, op.frame):
+            continue
+        serial = op.ins[0]
+        maker = case.facts.makers.get(serial)
+        if maker is None or not _is_non_leaf(case.facts.op(maker), serial):
+            continue
+        if not _after_backward(case, op) or _retained(case, serial):
+            continue
+        made = case.places.of(case.facts.op(maker).frame, "culprit")
+        key = f"{made.file}:{made.line}" if made is not None else str(serial)
+        found.setdefault(key, (serial, op.frame))
+    return list(found.values())
+
+
+def _grad_reads(case: Case) -> list[tuple[int, bool]]:
+    """Rows that read an attribute `grad`."""
+    from gradpm.trace.schema import Table
+
+    names = case.trace.table(Table.OP)["name"]
+    wanted = {index for index in set(names) if case.trace.string(index) == "grad.__get__"}
+    return [(row, True) for row, name in enumerate(names) if name in wanted]
+
+
+def _is_user(case: Case, frame: int) -> bool:
+    stack = case.trace.stack(frame)
+    return bool(stack) and stack[0].kind is FileKind.USER
+
+
+def _is_non_leaf(op: OpRow, serial: int) -> bool:
+    if op.has(Op.UNSEEN) or serial not in op.outs:
+        return False
+    at = op.outs.index(serial)
+    return op.requires(at) and not op.is_leaf(at)
+
+
+def _after_backward(case: Case, op: OpRow) -> bool:
+    return any(not call.is_grad_call and call.op <= op.id for call in case.facts.backwards)
+
+
+def _retained(case: Case, serial: int) -> bool:
+    return any(case.facts.op(row).name == "retain_grad" for row in case.facts.users.get(serial, ()))
+
+
+def origin(case: Case, serial: int) -> OpRow | None:
+    """The op that turned a leaf the user made into this non-leaf: the first one after a leaf."""
+    facts = case.facts
+    row = facts.makers.get(serial)
+    best = facts.op(row) if row is not None else None
+    return best
+
+
+def _tell(case: Case, serial: int, frame: int, symptom: str) -> None:
+    op = origin(case, serial)
+    if op is None or op.name in NO_VALUE:
+        return
+    subject = case.words.tensor(serial)
+    culprit: Location | None = case.places.of(op.frame, "culprit")
+    read = case.places.of(frame, "read")
+    fatal = case.uncaught is not None
+    leaf = next((case.words.tensor_name(s) for s in op.ins), "the leaf")
+    case.finding(
+        "GP108",
+        Severity.ERROR if fatal or not case.facts.optimizers else Severity.WARNING,
+        f"`{subject.name}` is no leaf: {spoken(op)} at {place(culprit)} made it from another "
+        f"tensor, and {symptom}",
+        f"autograd fills `.grad` only on leaves. `{subject.name}` is the result of {spoken(op)} "
+        f"at {place(culprit)}, so the gradient goes on to `{leaf}` behind it and `.grad` stays "
+        "None here.",
+        f"do the computing first and call requires_grad_() on the result "
+        f"(`{subject.name} = (...).detach().requires_grad_()`), or read the gradient of the leaf; "
+        f"`{subject.name}.retain_grad()` keeps a copy here",
+        subjects=[subject],
+        locations=[culprit, read],
+        path=[
+            Step("op", spoken(op).strip("`"), subject.name, culprit, op.id),
+            Step("read", ".grad", "None", read),
+        ],
+        backward=1 if case.facts.backwards else None,
+        backwards=len(case.facts.backwards),
+    )

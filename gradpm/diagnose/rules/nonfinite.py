@@ -1,0 +1,262 @@
+"""GP301 and GP302: the first bad number of a run, forward or backward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradpm.diagnose.ancestry import ancestors, descendants, scaled_by_torch
+from gradpm.diagnose.born import first_bad
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.cures import cure_of, is_risky
+from gradpm.diagnose.facts import Backward, OpRow
+from gradpm.diagnose.finding import Severity, Subject
+from gradpm.diagnose.looks import Look
+from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.rules.depth import diverges
+from gradpm.diagnose.words import place, spoken
+from gradpm.trace.schema import GradState, Table
+
+ANOMALY = "returned nan values in its"
+BAD = (GradState.NAN, GradState.INF)
+OVERFLOWING = 1e30  # a gradient that grew this large is no sign of a singular derivative
+
+
+@dataclass(frozen=True)
+class Made:
+    """The op whose backward made the first bad gradient, and what was seen there."""
+
+    op: OpRow
+    looks: tuple[Look, ...]
+    certain: bool
+
+
+def find(case: Case) -> None:
+    """Judge the first engine call that was given, or left behind, a bad number."""
+    if _caught_by_anomaly_mode(case):
+        return
+    for call in case.facts.accumulating:
+        lossy = call.loss is not None and not math.isfinite(call.loss)
+        serials = bad_leaves(case, call)
+        if not lossy and not serials:
+            continue
+        if any(diverges(case, serial) for serial in call.grads):
+            return  # it grew step by step: that is the cause
+        if lossy and scaled_by_torch(case.facts, call) and _finite_before_scale(case, call):
+            return
+        if lossy:
+            _forward(case, call, serials)
+        else:
+            _backward(case, call, serials)
+        return
+
+
+def _caught_by_anomaly_mode(case: Case) -> bool:
+    """detect_anomaly raises at the first NaN: the graph up to there is told all the same."""
+    errors = case.trace.errors
+    for call in case.facts.backwards:
+        if not 0 <= call.error < len(errors) or ANOMALY not in errors[call.error].message:
+            continue
+        serials = [serial for serial, grad in call.grads.items() if grad.requires]
+        made = _from_hooks(case, call, serials) or _from_nodes(case, call)
+        if serials and made is not None:
+            _tell(case, call, serials, made, Severity.ERROR)
+            return True
+    return False
+
+
+def bad_leaves(case: Case, call: Backward) -> list[int]:
+    """Leaves that require grad and whose fresh gradient is not finite."""
+    grads = call.grads.items()
+    return [s for s, g in grads if g.state in BAD and g.fresh and g.requires]
+
+
+def _finite_before_scale(case: Case, call: Backward) -> bool:
+    row = case.facts.makers.get(call.roots[0], -1)
+    ins = case.facts.op(row).ins if row >= 0 else ()
+    looks = case.looks.walked.get(call.number, ())
+    return any(look.serial in ins[:1] and not look.bad for look in looks)
+
+
+def _recovered(case: Case, call: Backward) -> bool:
+    """Whether later calls went well: then the program deals with it by itself."""
+    later = [c for c in case.facts.accumulating if c.number > call.number and c.grads]
+    good = [
+        c for c in later if not bad_leaves(case, c) and (c.loss is None or math.isfinite(c.loss))
+    ]
+    return len(good) > len(later) / 2
+
+
+def _severity(case: Case, call: Backward, serials: list[int]) -> Severity:
+    """A program that skips such steps means to; one whose gradients stay good is only warned."""
+    if not _recovered(case, call):
+        return Severity.ERROR
+    return Severity.NOTE if serials else Severity.WARNING
+
+
+def _count(case: Case) -> int:
+    """How many calls saw bad numbers."""
+    return sum(
+        bool(bad_leaves(case, c)) or (c.loss is not None and not math.isfinite(c.loss))
+        for c in case.facts.accumulating
+    )
+
+
+def loss_name(case: Case, call: Backward) -> str:
+    """The loss's variable in backticks, or plain words."""
+    name = case.words.tensor_name(call.roots[0]) if call.roots else ""
+    return "the loss" if not name or name.startswith(("the result", "a tensor")) else f"`{name}`"
+
+
+# -- GP301 ----------------------------------------------------------------------------
+
+
+def _forward(case: Case, call: Backward, serials: list[int], behind: OpRow | None = None) -> None:
+    """`behind`: the op, if not the loss itself, into which the bad number went."""
+    born = first_bad(case, call, behind)
+    if born is None:
+        return
+    places, words = case.places, case.words
+    culprit = places.of(born.frame, "culprit")
+    at = places.of(call.frame, "backward")
+    loss = loss_name(case, call)
+    told = [s for s, g in call.grads.items() if g.requires and g.fresh] or serials
+    subjects: tuple[Subject, ...] = words.parameters(told)
+    value = "NaN" if call.loss != call.loss else "infinite"
+    step = f"call {call.number + 1}" if call.number else "the very first call"
+    path = path_to(case, told[0], set(call.roots), call.op, born.row) if told else []
+    if told and call.roots:
+        path.append(loss_step(case, call.roots[0], call.frame))
+    case.finding(
+        "GP301",
+        _severity(case, call, serials),
+        f"{loss} is {value}: {born.what} at {place(culprit)} made the first number that is "
+        "not finite"
+        if behind is None
+        else f"{born.what} at {place(culprit)} made the first number that is not finite, and "
+        f"{spoken(behind)} spreads it backward",
+        f"At {step} of backward() the result of {born.what} at {place(culprit)} is not finite, "
+        f"though its inputs are{born.seen}: {born.why}. From there it spreads into "
+        f"{f'{loss} and ' if behind is None else ''}the gradients.",
+        born.fix,
+        subjects=subjects,
+        locations=[culprit, *born.seconds, at],
+        path=path,
+        backward=call.number + 1,
+        backwards=_count(case),
+    )
+
+
+# -- GP302 ----------------------------------------------------------------------------
+
+
+def _backward(case: Case, call: Backward, serials: list[int]) -> None:
+    scaled = any(event.kind == "scaler.step" for event in case.trace.events)
+    made = _from_hooks(case, call, serials) or (None if scaled else _from_nodes(case, call))
+    if made is None and not scaled:
+        made = _from_names(case, call, serials)
+    if made is None or (scaled and not _is_singular(made)):
+        return
+    if any(look.bad and not look.slot.startswith("grad") for look in made.looks):
+        return _forward(case, call, serials, made.op)
+    if _recovered(case, call):
+        return _tell(case, call, serials, made, Severity.NOTE)
+    return _tell(case, call, serials, made, Severity.ERROR)
+
+
+def _is_singular(made: Made) -> bool:
+    """Whether the op was at a point where its derivative is infinite, whatever the scale."""
+    nan = any(look.slot == "grad out" and look.nan for look in made.looks)
+    arc = cure_of(made.op.name) is cure_of("acos")
+    return nan or any(
+        look.zero or (arc and max(abs(look.low), abs(look.high)) >= 1.0)
+        for look in made.looks
+        if not look.slot.startswith("grad")
+    )
+
+
+def _from_hooks(case: Case, call: Backward, serials: list[int]) -> Made | None:
+    """The last op in the forward whose watched node made bad of good."""
+    facts = case.facts
+    path = set(descendants(facts, serials, ancestors(facts, call.roots, call.op)))
+    best: Made | None = None
+    for op_id, looks in case.looks.at_node.items():
+        mine = tuple(look for look in looks if look.backward == call.number)
+        row = case.trace.op_row.get(op_id, -1)
+        if mine and row in path and (best is None or row > best.op.row):
+            best = Made(facts.op(row), mine, certain=True)
+    return best
+
+
+def _from_nodes(case: Case, call: Backward) -> Made | None:
+    """From a graph that was watched node by node: the first with good before and bad after."""
+    columns = case.trace.table(Table.NODE)
+    rows = [row for row, number in enumerate(columns["backward"]) if number == call.number]
+    if not rows:
+        return None
+    starts, edges = columns.ragged("edge")
+    bad = {row - rows[0] for row in rows if columns["nan"][row] or columns["inf"][row]}
+    leaves = set(bad_leaves(case, call))
+    bad |= {row - rows[0] for row in rows if columns["leaf"][row] in leaves}
+    best = -1
+    for row in rows:
+        if not columns["looked"][row] or row - rows[0] in bad:
+            continue
+        children = edges[starts[row] : starts[row + 1]]
+        makes = bad.intersection(children) and columns["norm"][row] < OVERFLOWING
+        if makes and columns["seq"][row] > best:
+            best = columns["seq"][row]
+    found = case.graphs.row_of(best)
+    return Made(case.facts.op(found), (), certain=True) if found >= 0 else None
+
+
+def _from_names(case: Case, call: Backward, serials: list[int]) -> Made | None:
+    """Nothing was watched: the only op on the way that can do it, if there is but one line."""
+    facts = case.facts
+    rows = descendants(facts, serials, ancestors(facts, call.roots, call.op))
+    risky = [facts.op(row) for row in rows if is_risky(facts.op(row).name)]
+    lines = {case.places.of(op.frame, "culprit") for op in risky}
+    return Made(risky[-1], (), certain=False) if len(lines) == 1 else None
+
+
+def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: Severity) -> None:
+    places, words = case.places, case.words
+    cure = cure_of(made.op.name)
+    culprit = places.of(made.op.frame, "culprit")
+    at = places.of(call.frame, "backward")
+    subjects = words.parameters(serials)
+    who = words.who(subjects, serials)
+    loss = loss_name(case, call)
+    nan = call.raised or any(call.grads[s].state is GradState.NAN for s in serials)
+    value = "NaN" if nan else "infinite"
+    surely = "" if made.certain else "most likely "
+    path = path_to(case, serials[0], set(call.roots), call.op, made.op.row)
+    if call.roots:
+        path.append(loss_step(case, call.roots[0], call.frame))
+    case.finding(
+        "GP302",
+        severity,
+        f"The gradient of {who} is {value}: {surely}the backward of {spoken(made.op)} at "
+        f"{place(culprit)} made it",
+        f"{loss} is finite in call {call.number + 1} of backward(), yet {surely}the derivative "
+        f"of {spoken(made.op)} at {place(culprit)} is not{_range(made)}: {cure.derivative}. What "
+        f"is behind it on the way to {who} becomes {value}, and after the step so do the "
+        "parameters.",
+        cure.fix,
+        subjects=subjects,
+        locations=[culprit, at],
+        path=path,
+        backward=call.number + 1,
+        backwards=max(_count(case), 1),
+    )
+
+
+def _range(made: Made) -> str:
+    """` (its operand is 0 at 6 of 192 places, the highest 0.2)`."""
+    kept = [look for look in made.looks if not look.slot.startswith("grad")]
+    if not kept:
+        return ""
+    look = max(kept, key=lambda one: (one.zero > 0, one.numbers))
+    name = "result" if look.slot == "result" else "operand"
+    where = f"0 at {look.zero} of {look.numbers} places, " if look.zero else ""
+    return f" (its {name} is {where}between {look.low:.4g} and {look.high:.4g})"

@@ -1,0 +1,161 @@
+"""GP208: autograd.grad was asked for the gradient of a tensor that is not in the graph."""
+
+from __future__ import annotations
+
+import re
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.cuts import Cut, classify
+from gradpm.diagnose.facts import Backward
+from gradpm.diagnose.finding import Location, Step
+from gradpm.diagnose.flow import AtRoot, Flow
+from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.raised import Raised
+from gradpm.diagnose.words import place, spoken
+from gradpm.trace.schema import LinkHow, Table
+
+UNUSED = re.compile(r"Tensors? (?:at index (\d+) )?appears? to not have been used")
+NO_GRAD = "One of the differentiated Tensors does not require grad"
+
+
+def find(case: Case) -> None:
+    """The first refusal at each line."""
+    for raised in case.raised:
+        if raised.taken or raised.call is None:
+            continue
+        match = UNUSED.search(raised.message)
+        if match or NO_GRAD in raised.message:
+            raised.taken = True
+            index = int(match.group(1)) if match and match.group(1) else -1
+            _tell(case, raised, raised.call, index)
+
+
+def _unused(case: Case, call: Backward, index: int, *, untracked: bool) -> list[int]:
+    """The inputs that the graph does not hold, the one that torch names first."""
+    reached = {node.leaf for node in case.graphs.of(call) if node.leaf}
+    rows = {node.row for node in case.graphs.of(call)}
+    found = [call.inputs[index]] if 0 <= index < len(call.inputs) else []
+    for serial in call.inputs:
+        maker = case.facts.makers.get(serial)
+        leaf = serial in case.trace.leaves or maker is None
+        inside = serial in reached if leaf else maker in rows
+        if serial not in found and not inside:
+            found.append(serial)
+    if untracked:
+        found = [s for s in found if not _requires(case, s)] or found
+    return found or list(call.inputs[:1])
+
+
+def _requires(case: Case, serial: int) -> bool:
+    leaf = case.trace.leaves.get(serial)
+    if leaf is not None:
+        return bool(leaf.flags & 1)
+    row = case.facts.makers.get(serial)
+    if row is None:
+        return True
+    op = case.facts.op(row)
+    return op.requires(op.outs.index(serial))
+
+
+def _tell(case: Case, raised: Raised, call: Backward, index: int) -> None:
+    untracked = NO_GRAD in raised.message
+    serials = _unused(case, call, index, untracked=untracked)
+    first = serials[0]
+    frame = case.places.frame(call.frame)
+    culprit = case.places.at(frame, "culprit")
+    subjects = [case.called.subject(serial, frame) for serial in serials]
+    name = subjects[0].name
+    cut, seconds = _cut(case, call, first)
+    output = case.called.name(call.roots[0], frame) if call.roots else "the output"
+    why, fix = _reason(case, first, name, output, cut, untracked=untracked)
+    path = path_to(case, first, set(call.roots), call.op, cut.op.row if cut is not None else -1)
+    if call.roots:
+        path.append(loss_step(case, call.roots[0], call.frame))
+    title = (
+        f"`{name}` does not require grad: autograd.grad at {place(culprit)} cannot differentiate "
+        "with respect to it"
+        if untracked
+        else f"`{output}` does not depend on `{name}`: autograd.grad at {place(culprit)} asked for "
+        "its gradient in vain"
+    )
+    case.finding(
+        "GP208",
+        raised.severity,
+        title,
+        f"The call at {place(culprit)} asks for the derivative of `{output}` with "
+        f"respect to `{name}`. {why}{raised.end}",
+        fix,
+        subjects=subjects,
+        locations=[culprit, *seconds],
+        path=path if len(path) > 1 else [Step("cut", "autograd.grad", name, culprit)],
+        backward=raised.number,
+        backwards=1,
+    )
+
+
+def _cut(case: Case, call: Backward, serial: int) -> tuple[Cut | None, list[Location]]:
+    """Where the tensor's own path was cut; else where it was made, copied or left unused."""
+    flow = Flow(case.facts, [serial]).run()
+    state = flow.roots.get(call.number, AtRoot(call.number))
+    rows = [*state.lost] or [r for r, bits in flow.escaped.items() if case.facts.op(r).id < call.op]
+    cuts = sorted((classify(case, row) for row in rows), key=lambda cut: (cut.rank, cut.op.row))
+    if cuts:
+        best = cuts[0]
+        found = [best.culprit, *best.seconds]
+        return best, [location for location in found if location is not None]
+    seconds = []
+    copied = _copy_of(case, serial)
+    if copied is not None:
+        seconds.append(copied)
+    made = case.facts.makers.get(serial)
+    frame = case.facts.op(made).frame if made is not None else 0
+    leaf = case.trace.leaves.get(serial)
+    if not frame and leaf is not None:
+        frame = leaf.frame
+    location = case.places.of(frame, "made") if frame else None
+    return None, [*seconds, *([location] if location is not None else [])]
+
+
+def _copy_of(case: Case, serial: int) -> Location | None:
+    """Where a copy of the tensor was made, which may be what was used instead."""
+    columns = case.trace.table(Table.LINK)
+    rows = zip(columns["op"], columns["source"], columns["how"], strict=True)
+    for op, source, how in rows:
+        if source == serial and how in (LinkHow.COPY, LinkHow.WRAP):
+            row = case.trace.op_row.get(op)
+            if row is not None:
+                return case.places.of(case.facts.op(row).frame, "copied")
+    return None
+
+
+def _reason(
+    case: Case, serial: int, name: str, output: str, cut: Cut | None, *, untracked: bool
+) -> tuple[str, str]:
+    """(why it is not in the graph, the cure)."""
+    if untracked:
+        return (
+            f"`{name}` had requires_grad=False, so no op recorded how `{output}` depends on it.",
+            f"call `{name}.requires_grad_()` before `{output}` is computed from it",
+        )
+    if cut is not None:
+        return (
+            f"Its value does go into `{output}`, but {cut.what} at {place(cut.culprit)} cut the "
+            f"path. {cut.why}",
+            cut.fix,
+        )
+    row = case.facts.makers.get(serial)
+    base = case.memory.root(serial)
+    if row is not None and base != serial:
+        owner = case.called.name(base)
+        how = spoken(case.facts.op(row))
+        return (
+            f"`{name}` was made from `{owner}` by {how}, and `{output}` was computed from "
+            f"`{owner}` itself: the slice is a branch of its own that leads nowhere.",
+            f"compute `{output}` from `{name}` (take `{owner}` apart first, join the parts by "
+            f"torch.cat), or differentiate with respect to `{owner}` and slice its gradient",
+        )
+    return (
+        f"No recorded op leads from `{name}` to `{output}`.",
+        f"compute `{output}` from `{name}`, differentiate with respect to the tensor that was "
+        "used, or pass allow_unused=True if this is meant",
+    )

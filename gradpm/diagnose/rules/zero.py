@@ -1,0 +1,192 @@
+"""GP303: an op whose backward turns a gradient into nothing but zeros, step after step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from gradpm.diagnose.ancestry import ancestors
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.facts import Backward, GradRow, OpRow
+from gradpm.diagnose.finding import Severity
+from gradpm.diagnose.killers import Kill, kill_of, remedy_of
+from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.watched import Measured
+from gradpm.diagnose.words import place, spoken
+from gradpm.trace.schema import GradState
+
+NEARLY_ALL = 0.9
+MOST = 0.8
+FEWEST = 3
+TAIL = 0.4  # of the run, at its end: died on the way
+LONGEST = 8  # calls that the end must have at least
+
+
+@dataclass
+class Killer:
+    """One op, and the parameters to which it lets nothing but zeros through."""
+
+    op: OpRow
+    kind: str
+    call: Backward
+    serials: list[int] = field(default_factory=list)
+
+
+def find(case: Case) -> None:
+    """Group the parameters with zero gradients by the op that makes the zeros."""
+    wanted = {
+        serial: calls
+        for serial in case.facts.parameters
+        if serial not in case.explained and _learns(case, serial)
+        if (calls := _zero_calls(case, serial))
+    }
+    if not wanted:
+        return
+    killers: dict[tuple[str, int, str], Killer] = {}
+    starved: dict[int, tuple[Backward, int]] = {}  # the inputs of the op that takes it are 0
+    for serial, calls in wanted.items():
+        found = _search(case, serial, calls)
+        if found is None:
+            continue
+        if kill_of(found.kind) is Kill.CANCELS:
+            starved[serial] = (found.call, found.op.row)
+            continue
+        at = case.places.of(found.op.frame, "culprit")
+        key = (at.file, at.line, found.op.name) if at is not None else ("", 0, found.op.name)
+        killers.setdefault(key, found).serials.append(serial)
+    for killer in killers.values():
+        killer.serials += [s for s, (call, row) in starved.items() if _feeds(case, killer, row)]
+        if _speaks(case, killer):
+            _tell(case, killer, wanted)
+
+
+def _learns(case: Case, serial: int) -> bool:
+    return serial in case.expected.learners
+
+
+def _zero_calls(case: Case, serial: int) -> list[int]:
+    """The calls that gave it nothing but zeros, if that is how it goes over the run."""
+    fresh = [
+        call.grads[serial]
+        for call in case.facts.accumulating
+        if serial in call.grads and call.grads[serial].fresh
+    ]
+    zero = [grad.backward for grad in fresh if grad.state is GradState.ZERO]
+    if not zero:
+        return []
+    if len(zero) < NEARLY_ALL * len(fresh) and not _died(fresh):
+        return []
+    losses = {call.number: call.loss for call in case.facts.accumulating}
+    # where it learnt first and its loss is exactly 0 now, it has learnt all there is
+    done = zero[0] != fresh[0].backward and losses.get(zero[-1]) == 0.0
+    return [] if done else zero
+
+
+def _died(fresh: list[GradRow]) -> bool:
+    """Whether the end of the run is nearly all zeros."""
+    tail = fresh[-max(LONGEST, int(TAIL * len(fresh))) :]
+    dead = sum(grad.state is GradState.ZERO for grad in tail)
+    return len(fresh) > LONGEST and dead >= MOST * len(tail)
+
+
+def _search(case: Case, serial: int, calls: list[int]) -> Killer | None:
+    """The op that makes the zeros, in the first watched call in which there are any."""
+    wanted = set(calls)
+    for call in case.watched.calls:
+        if call.number not in wanted:
+            continue
+        nodes = case.watched.of(call)
+        leaf = next((node for node in nodes if node.leaf == serial), None)
+        if leaf is None:
+            continue
+        found = _climb(nodes, leaf)
+        if not found:
+            continue
+        killer, direct = max(found, key=lambda pair: (not pair[1], pair[0].seq))
+        row = case.graphs.row_of(killer.seq)
+        if row < 0:
+            continue
+        kind = killer.kind
+        if direct and kill_of(kind) in (Kill.MATRIX, Kill.PRODUCT):
+            kind = "Add"  # it makes this gradient of its inputs: those are zeros, or cancel
+        return Killer(case.facts.op(row), kind, call)
+    return None
+
+
+def _climb(nodes: list[Measured], leaf: Measured) -> list[tuple[Measured, bool]]:
+    """(node that got a gradient and passed on zeros, whether straight to the leaf)."""
+    found: list[tuple[Measured, bool]] = []
+    seen = {leaf.at}
+    queue = [(leaf.at, True)]
+    while queue:
+        at, direct = queue.pop()
+        for parent in nodes[at].parents:
+            if nodes[parent].alive:
+                found.append((nodes[parent], direct))
+            elif parent not in seen:
+                seen.add(parent)
+                moved = nodes[parent].kind in ("T", "View", "Transpose", "Expand", "ToCopy",
+                                               "UnsafeView", "Permute", "Reshape")  # fmt: skip
+                queue.append((parent, direct and moved))
+    return found
+
+
+def _feeds(case: Case, killer: Killer, row: int) -> bool:
+    """Whether what the killer put out, all zeros too, is what the op in this row took in."""
+    rows = ancestors(case.facts, case.facts.op(row).ins, case.facts.op(row).id)
+    return killer.op.row in rows[-64:] and kill_of(killer.kind) is Kill.GATE
+
+
+def _speaks(case: Case, killer: Killer) -> bool:
+    judged = max(case.loop.first_fresh.get(serial, 0) for serial in killer.serials)
+    if kill_of(killer.kind) is not Kill.STEP and judged < FEWEST:
+        return False
+    return not _is_dummy(case, killer)
+
+
+def _is_dummy(case: Case, killer: Killer) -> bool:
+    """`0 * sum(p.sum() ...)`: parameters alone times zero, to be reached and nothing more."""
+    op = killer.op
+    if kill_of(killer.kind) is not Kill.PRODUCT or len(op.ins) != 1:
+        return False
+    made: set[int] = set()
+    taken: set[int] = set(op.ins)
+    for row in ancestors(case.facts, op.ins, op.id, case.facts.parameters):
+        if not case.facts.op(row).ins:
+            return False  # data
+        made.update(case.facts.op(row).outs)
+        taken.update(case.facts.op(row).ins)
+    return all(serial in case.facts.parameters for serial in taken - made)
+
+
+def _tell(case: Case, killer: Killer, wanted: dict[int, list[int]]) -> None:
+    places, words = case.places, case.words
+    culprit = places.of(killer.op.frame, "culprit")
+    subjects = words.parameters(killer.serials)
+    who = words.who(subjects, killer.serials)
+    call, first = killer.call, killer.serials[0]
+    remedy = remedy_of(killer.kind)
+    counts = Counter(len(wanted[serial]) for serial in killer.serials)
+    count = counts.most_common(1)[0][0]
+    total = case.loop.first_fresh.get(first, count)
+    at = places.of(call.frame, "backward")
+    path = path_to(case, first, set(call.roots), call.op, killer.op.row)
+    if call.roots:
+        path.append(loss_step(case, call.roots[0], call.frame))
+    made = case.trace.leaves.get(first)
+    certain = kill_of(killer.kind) is Kill.STEP
+    case.finding(
+        "GP303",
+        Severity.ERROR if certain or count == total else Severity.WARNING,
+        f"The gradient of {who} is exactly zero: {spoken(killer.op)} at {place(culprit)} lets "
+        "nothing through",
+        f"A gradient reaches {spoken(killer.op)} at {place(culprit)}, and nothing but zeros "
+        f"leaves it: {remedy.why}. So {who} got zeros in {count} of {total} calls of backward() "
+        "and cannot learn.",
+        remedy.fix,
+        subjects=subjects,
+        locations=[culprit, at, places.of(made.frame, "created") if made else None],
+        path=path,
+        backward=min(wanted[first]) + 1,
+        backwards=count,
+    )

@@ -1,0 +1,63 @@
+"""What the report says of the run as a whole and of each engine call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gradpm.diagnose.case import Case
+from gradpm.trace.schema import Call, GradState
+
+
+def run_summary(case: Case) -> dict[str, Any]:
+    """The `run` object of the JSON report."""
+    trace, meta = case.trace, case.trace.meta
+    error = case.uncaught
+    reader = trace.reader
+    return {
+        "script": meta.get("script", ""),
+        "argv": meta.get("argv", []),
+        "exit_code": meta.get("exit_code"),
+        "exception": {"type": error.type, "message": error.message} if error else None,
+        "torch": meta.get("torch", ""),
+        "python": meta.get("python", ""),
+        "device": _device(case),
+        "rank": meta.get("rank"),
+        "seconds": meta.get("seconds"),
+        "backwards": len(case.facts.backwards),
+        "steps": meta.get("steps"),
+        "ops": meta.get("ops", case.facts.op_count),
+        "cut_off": reader.cut_off,
+        "dropped": {
+            "ops": max(int(meta.get("ops", 0) or 0) - case.facts.op_count, 0),
+            "damaged": len(reader.damage),
+            "stopped": meta.get("stopped"),
+        },
+    }
+
+
+def _device(case: Case) -> str:
+    devices = {leaf.spec.device for leaf in case.trace.leaves.values() if leaf.spec.device}
+    return ", ".join(sorted(devices)) or "cpu"
+
+
+def backward_rows(case: Case) -> Iterator[dict[str, Any]]:
+    """The `backwards` list of the JSON report."""
+    for call in case.facts.backwards:
+        place = case.places.of(call.frame, "backward")
+        states = [grad.state for grad in call.grads.values() if grad.requires]
+        yield {
+            "number": call.number + 1,
+            "kind": "grad" if call.is_grad_call else "backward",
+            "file": place.file if place else "",
+            "line": place.line if place else 0,
+            "loss": call.loss if call.loss is None or call.loss == call.loss else None,
+            "raised": call.raised,
+            "nodes": call.nodes,
+            "milliseconds": round(call.ns / 1e6, 3),
+            "kept": "full" if call.flags & Call.FULL else "brief",
+            "parameters": len(states),
+            "none": sum(state is GradState.NONE for state in states),
+            "zero": sum(state is GradState.ZERO for state in states),
+            "nonfinite": sum(state in (GradState.NAN, GradState.INF) for state in states),
+        }

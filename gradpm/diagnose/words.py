@@ -1,0 +1,146 @@
+"""Names and phrases: how findings speak of parameters, tensors, ops and places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.finding import Location, Subject
+from gradpm.diagnose.places import Places
+from gradpm.trace.schema import LeafKind
+
+SPOKEN = {
+    "__getitem__": "indexing",
+    "__setitem__": "index assignment",
+    "data.__get__": "`.data`",
+    "data.__set__": "assignment to `.data`",
+    "detach": "`.detach()`",
+    "detach_": "`.detach_()`",
+    "item": "`.item()`",
+    "tolist": "`.tolist()`",
+    "numpy": "`.numpy()`",
+    "__array__": "conversion to a numpy array",
+    "__float__": "`float()`",
+    "__int__": "`int()`",
+    "__bool__": "`bool()`",
+    "__index__": "use as an index",
+    "tensor": "`torch.tensor(...)`",
+    "as_tensor": "`torch.as_tensor(...)`",
+    "gt": "the comparison `>`",
+    "lt": "the comparison `<`",
+    "ge": "the comparison `>=`",
+    "le": "the comparison `<=`",
+    "eq": "the comparison `==`",
+    "ne": "the comparison `!=`",
+    "__eq__": "the comparison `==`",
+    "__ne__": "the comparison `!=`",
+    "Parameter": "`nn.Parameter(...)`",
+    "Variable": "`Variable(...)`",
+    "autograd.grad": "`torch.autograd.grad(...)`",
+}
+
+
+class Words:
+    """Names of things, from the trace's names, the source and, last, the op."""
+
+    def __init__(self, facts: Facts, places: Places) -> None:
+        self.facts = facts
+        self.places = places
+
+    def parameter(self, serial: int) -> Subject:
+        """A parameter or leaf as a subject."""
+        leaf = self.facts.trace.leaves.get(serial)
+        name = self.facts.trace.name(serial) or self.tensor_name(serial)
+        if leaf is None:
+            return self.tensor(serial)
+        kind = "parameter" if leaf.kind is LeafKind.PARAMETER else "tensor"
+        if leaf.kind is LeafKind.BUFFER:
+            kind = "buffer"
+        return Subject(kind, name, leaf.spec.shape, leaf.spec.dtype, serial)
+
+    def parameters(self, serials: Iterable[int]) -> tuple[Subject, ...]:
+        """Parameters as subjects, in the order in which they were made."""
+        ordered = sorted(serials, key=lambda serial: (serial > 0, abs(serial)))
+        return tuple(self.parameter(serial) for serial in ordered)
+
+    def tensor(self, serial: int) -> Subject:
+        """Any tensor as a subject."""
+        spec = self.facts.spec_of(serial)
+        return Subject("tensor", self.tensor_name(serial), spec.shape, spec.dtype, serial)
+
+    def tensor_name(self, serial: int) -> str:
+        """The variable that held it, the one it was assigned to, or its op and shape."""
+        held = [
+            f"{root}.{path}".strip(".") for root, path in self.facts.trace.names.get(serial, ())
+        ]
+        plain = next((name for name in held if name.isidentifier()), "")
+        if plain:
+            return plain
+        row = self.facts.makers.get(serial)
+        if row is not None:
+            op = self.facts.op(row)
+            target = self.places.target(op.frame)
+            if target or held:
+                return target or held[0]
+            return f"the result of {spoken(op)}"
+        leaf = self.facts.trace.leaves.get(serial)
+        if held:
+            return held[0]
+        if leaf is not None:
+            return self.places.target(leaf.frame) or f"a tensor {list(leaf.spec.shape)}"
+        return "a tensor"
+
+    def root_module(self, serials: Iterable[int]) -> str:
+        """The longest module path that these parameters share: `model.encoder`."""
+        names = [self.facts.trace.name(serial).split(".") for serial in serials]
+        if not names:
+            return ""
+        shared: list[str] = []
+        for parts in zip(*(name[:-1] for name in names), strict=False):
+            if len(set(parts)) > 1:
+                break
+            shared.append(parts[0])
+        return ".".join(shared)
+
+    def who(self, subjects: Sequence[Subject], serials: Sequence[int]) -> str:
+        """`model.head.bias`, `both parameters of model.head`, `6 parameters of encoder`."""
+        noun = "parameter" if all(s.kind == "parameter" for s in subjects) else "tensor"
+        if len(subjects) == 1:
+            return f"`{subjects[0].name}`"
+        module = self.root_module(serials)
+        count = "both" if len(subjects) == 2 else str(len(subjects))
+        of = f" of `{module}`" if module else ""
+        if len(subjects) == 2 and not module:
+            return f"`{subjects[0].name}` and `{subjects[1].name}`"
+        return f"{count} {noun}s{of}"
+
+
+def spoken(op: OpRow) -> str:
+    """How a person calls an op."""
+    if op.name in SPOKEN:
+        return SPOKEN[op.name]
+    name = op.name.removesuffix(".__get__").removesuffix(".__set__")
+    return f"`{name}`"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """`a`, `b` and `c`; the rest counted."""
+    shown = [f"`{name}`" for name in names[:most]]
+    if len(names) > most:
+        return f"{', '.join(shown)} and {len(names) - most} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def place(location: Location | None) -> str:
+    """`model.py:31`, or words for a place that is not known."""
+    return location.short() if location is not None else "a line that was not recorded"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital, unless it begins with code."""
+    return text[:1].upper() + text[1:]
+
+
+def verb(count: int) -> str:
+    """`gets` or `get`."""
+    return "gets" if count == 1 else "get"

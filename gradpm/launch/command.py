@@ -1,0 +1,114 @@
+"""What to run: a script, `-m MODULE`, `-c CODE`, or any command that runs python."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradpm.errors import ScriptNotFound, UsageError
+
+_LAUNCHERS = ("torch.distributed.", "accelerate.commands.", "deepspeed.launcher.", "lightning.")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`argv` is what to execute, its first word a path; `stem` names the trace after it."""
+
+    argv: tuple[str, ...]
+    stem: str
+
+
+def work_out(words: Sequence[str]) -> Command:
+    """The command that `words`, given after `gradpm run` and its options, mean.
+
+    Raises `UsageError` if they are incomplete and `ScriptNotFound` if there is no such
+    script or command.
+    """
+    if not words:
+        raise UsageError("there is nothing to run", "try: gradpm run train.py")
+    first = words[0]
+    if first.startswith("-m") or first.startswith("-c"):
+        return _inline(words)
+    if first == "-":
+        return Command((sys.executable, *words), "stdin")
+    if _is_script(first):
+        return Command((sys.executable, *words), _script_stem(first))
+    found = _on_path(first)
+    if found is None:
+        raise ScriptNotFound(f"{first} does not exist", _suggestion(first))
+    return Command((found, *words[1:]), _launched_stem(words[1:]) or _script_stem(found))
+
+
+def _inline(words: Sequence[str]) -> Command:
+    """`-m MODULE` and `-c CODE`, with or without a space, as python takes them."""
+    option, glued, rest = words[0][:2], words[0][2:], words[1:]
+    if not glued and not rest:
+        wanted = "a module name" if option == "-m" else "code"
+        raise UsageError(f"{option} needs {wanted} after it")
+    argv = (sys.executable, *words)
+    if option == "-c":
+        return Command(argv, "command")
+    module, arguments = (glued, rest) if glued else (rest[0], rest[1:])
+    launched = _launched_stem(arguments) if module.startswith(_LAUNCHERS) else ""
+    return Command(argv, launched or module.removesuffix(".__main__").rpartition(".")[2])
+
+
+def _is_script(word: str) -> bool:
+    """True for what `python WORD` would run, rather than the shell."""
+    path = Path(word)
+    if path.suffix in (".py", ".pyw", ".pyc"):
+        if not path.exists():
+            raise ScriptNotFound(f"{word} does not exist", _suggestion(word))
+        return True
+    if path.is_dir():
+        return (path / "__main__.py").exists() and _on_path(word) is None
+    return path.is_file() and _on_path(word) is None
+
+
+def _on_path(word: str) -> str | None:
+    """Where the shell would find the command, else beside our own python.
+
+    The second place serves `.venv/bin/gradpm run torchrun ...` without activation.
+    """
+    found = shutil.which(word)
+    if found is None and os.sep not in word:
+        found = shutil.which(word, path=os.path.dirname(sys.executable))
+    return found
+
+
+def _script_stem(word: str) -> str:
+    path = Path(word).resolve() if word.strip("./") == "" else Path(word)
+    name = path.parent.name if path.name == "__main__.py" else path.name
+    for suffix in (".py", ".pyw", ".pyc", ".pyz", ".sh"):
+        name = name.removesuffix(suffix)
+    return name or "run"
+
+
+def _launched_stem(words: Sequence[str]) -> str:
+    """The stem of the script that a launcher is told to run, or ''."""
+    for word, before in zip(words, ("", *words), strict=False):
+        if before == "-m":
+            return word.rpartition(".")[2]
+        if word.endswith(".py") and os.path.isfile(word):
+            return _script_stem(word)
+    return ""
+
+
+def _suggestion(word: str) -> str:
+    """The scripts in that folder whose names are nearest, as a hint."""
+    folder = Path(word).parent
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".py")
+    except OSError:
+        return f"there is no folder {folder}"
+    wanted = Path(word).name
+    close = difflib.get_close_matches(wanted, names, n=2, cutoff=0.6)
+    close = close or difflib.get_close_matches(wanted + ".py", names, n=2, cutoff=0.6)
+    return (
+        "did you mean " + " or ".join(str(folder / name) for name in close) + "?" if close else ""
+    )

@@ -1,0 +1,336 @@
+"""The engine tap: what stands around each `backward()` and `autograd.grad()`.
+
+Both reach `_engine_run_backward`. There the rows so far are kept, the graph is
+read, the engine runs as it would have, and every leaf is looked at; what was
+raised goes on untouched.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.faults import is_ours
+from gradpm.record.graph import Graph, read_graph, watch, write_nodes
+from gradpm.record.leaves import SHARED
+from gradpm.record.plans import Plan
+from gradpm.record.quiet import hidden, is_transformed, quiet
+from gradpm.record.rows import Rows
+from gradpm.record.saved import saved_facts
+from gradpm.record.tracebacks import strip
+from gradpm.trace.schema import Call, LeafKind, Op, Table
+
+if TYPE_CHECKING:
+    from gradpm.record.recorder import Recorder
+    from gradpm.record.tap import OpTap
+
+MOST_NODES = 2_000_000
+MOST_SPARE = 24  # calls kept in full beyond the first few
+MOST_WINDOWS = 20_000
+
+
+@dataclass(slots=True)
+class Running:
+    """One engine call under way."""
+
+    number: int
+    stack: int
+    op: int
+    flags: int
+    parent: int
+    roots: list[int]
+    inputs: list[int]
+    loss: float
+    living: list[Any]
+    graph: Graph | None
+    handles: list[Any]
+    began: int
+    reached: set[int] = field(default_factory=set)
+
+
+class EngineTap:
+    """Stands in for `_engine_run_backward` while recording."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.rows = Rows(Table.BACKWARD)
+        self.nodes = Rows(Table.NODE)
+        self.count = 0
+        self.full_shapes: dict[int, int] = {}
+        self.suspects: set[int] = set()  # stacks of calls whose next one is kept in full
+        self._calls_at: dict[int, int] = {}
+        self._spare = MOST_SPARE
+        self._open: list[Running] = []
+        self._windows: list[tuple[int, int, int]] = []  # (first, end, origin) sequence numbers
+
+    def run(self, t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """What `_engine_run_backward` does, and the record of it."""
+        recorder = self.recorder
+        if not recorder.on or _is_tracing(t_outputs):
+            return recorder.patches.run_backward(t_outputs, *args, **kwargs)
+        tap = recorder.tap()
+        running = self._guard(self.begin, tap, t_outputs, args, kwargs, sys._getframe(1))
+        place, tap.place = tap.place, tap.place | int(Op.IN_BACKWARD)
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            if tap.is_on():
+                result = recorder.patches.run_backward(t_outputs, *args, **kwargs)
+            else:
+                with tap:
+                    result = recorder.patches.run_backward(t_outputs, *args, **kwargs)
+            return result
+        except BaseException as raised:
+            strip(raised)
+            error = raised
+            raise
+        finally:
+            tap.place = place
+            if running is not None:
+                self._guard(self.end, tap, running, error, t_outputs)
+                if error is None and running.flags & Call.GRAD_CALL:
+                    self._guard(self.differentiated, tap, t_outputs, args, kwargs, result)
+
+    def differentiated(
+        self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, result: Any
+    ) -> None:
+        """`autograd.grad` as a row: its gradients are values that flow on."""
+        plan = (Plan.OP, self.recorder.strings.id("autograd.grad"), "autograd.grad")
+        inputs = _arguments(args, kwargs)["inputs"]
+        tap.row(plan, (list(t_outputs), list(inputs)), None, result, sys._getframe(3))
+
+    def _guard(self, act: Any, *args: Any) -> Any:
+        try:
+            with hidden():
+                return act(*args)
+        except Exception as fault:
+            if not is_ours(fault):
+                raise
+            self.recorder.fault("engine tap", fault)
+            return None
+
+    def begin(self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running:
+        """Read the roots, the graph and the leaves as the engine starts."""
+        recorder = self.recorder
+        if tap.place & int(Op.IN_STEP):
+            recorder.optimizers.find_place(tap, frame)
+        stack, _ = recorder.stacks.at(frame)
+        roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
+        call = _arguments(args, kwargs)
+        number = self.count
+        self.count += 1
+        recorder.has_learned = True
+        flags = _flags(call, roots) | (tap.home & ~int(Op.OTHER_THREAD))
+        outer = self._outer(tap)
+        if outer is not None:
+            flags |= Call.NESTED
+        serials = [tap.serial(r, frame) for r in roots if isinstance(r, torch.Tensor)]
+        inputs = [tap.serial(t, frame) for t in call["inputs"] if isinstance(t, torch.Tensor)]
+        for tensor in call["inputs"]:
+            if isinstance(tensor, torch.Tensor) and tensor.is_leaf:
+                recorder.leaves.add(tensor, stack, LeafKind.TENSOR)
+        loss, read = _loss(roots)
+        if read:
+            flags |= Call.LOSS
+        graph, handles = None, []
+        looks = recorder.looks.wants_walk(loss)
+        if self._wants_graph(loss, call, stack) or looks:
+            graph = read_graph(roots, recorder, stack, MOST_NODES)
+            if looks:
+                recorder.looks.walk(graph.nodes, number)
+            flags |= Call.FULL
+            if len(graph.nodes) <= recorder.watch_at_most:
+                handles = watch(graph)
+                flags |= Call.WATCHED
+        recorder.names.look(frame, number)
+        recorder.growth.turn(frame, number, serials[0] if serials else 0)
+        tap.has_called = True
+        unsafe = self._unsafe(tap)
+        if unsafe:
+            leaves = graph or read_graph(roots, recorder, stack, MOST_NODES)
+            recorder.leaves.own(set(leaves.leaves.values()), tap.number, unsafe)
+        living = recorder.leaves.before(unsafe)
+        within = outer.number + 1 if outer is not None else 0
+        running = Running(
+            number, stack, recorder.ops_so_far(), int(flags), within, serials, inputs,
+            loss, living, graph, handles, time.perf_counter_ns(),
+        )  # fmt: skip
+        if graph is not None:
+            running.reached = set(graph.leaves.values())
+        self._open.append(running)
+        tap.running.append(running)
+        recorder.flush()
+        return running
+
+    def end(
+        self, tap: OpTap, running: Running, error: BaseException | None, t_outputs: Any
+    ) -> None:
+        """Look at the leaves and write the snapshot."""
+        recorder = self.recorder
+        elapsed = time.perf_counter_ns() - running.began
+        self._open.remove(running)
+        tap.running.remove(running)
+        for handle in running.handles:
+            handle.remove()
+        failed = 0
+        if error is not None:
+            running.flags |= Call.RAISED
+            failed = self._failed(running, error, t_outputs)
+        nodes = 0
+        shape = 0
+        if running.graph is not None:
+            if running.flags & Call.CREATE and error is None:
+                self._remember(running.graph)
+            elif error is None and not self._open:
+                self._windows.clear()
+            nodes = len(running.graph.nodes)
+            write_nodes(running.graph, running.number, self.nodes, recorder.strings)
+            running.graph = None
+        unsafe = self._unsafe(tap)
+        if unsafe:
+            running.living = [pair for pair in running.living if pair[0].owner not in unsafe]
+        bad = recorder.leaves.after(
+            running.living, running.number, running.reached, full=bool(running.flags & Call.FULL)
+        )
+        if bad or recorder.leaves.newly_zero:
+            self.suspects.add(running.stack)
+        running.living = []
+        self.rows.add(
+            running.number, running.flags, running.stack, running.op, recorder.ops_so_far(),
+            running.parent,
+            failed, nodes, shape, recorder.steps, elapsed, running.loss,
+            len(running.roots), len(running.inputs),
+            root=running.roots, input=running.inputs,
+        )  # fmt: skip
+        recorder.scopes.new_turn()
+        recorder.singular.new_turn()
+        recorder.flush(force=error is not None)
+
+    def _unsafe(self, tap: OpTap) -> set[int]:
+        """The other threads that call the engine: their leaves are not to be looked at.
+
+        A `.grad` is exchanged without python's lock while the engine runs, and let go
+        without it when it is set to None: to read it at that moment can crash.
+        """
+        others = {other.number for other in self.recorder.taps() if other.has_called}
+        others.discard(tap.number)
+        return others | {SHARED} if others else others
+
+    def _failed(self, running: Running, error: BaseException, t_outputs: Any) -> int:
+        """The exception, and what the graph can still tell of why; the error's row + 1."""
+        recorder = self.recorder
+        if running.graph is None:
+            roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
+            running.graph = read_graph(roots, recorder, running.stack, MOST_NODES)
+            running.flags |= Call.FULL
+        graph = running.graph
+
+        def facts() -> dict[str, Any]:
+            recorder.names.read(sys._getframe(1), running.number)
+            known = {"engine": running.number, **saved_facts(graph, recorder)}
+            if graph.entered:
+                known["last"] = next(reversed(graph.entered))
+            known["born"] = self._born(graph)
+            return known
+
+        return recorder.errors.seen(error, recorder.ops_so_far(), None, running.stack, facts) + 1
+
+    def _born(self, graph: Graph) -> dict[int, int]:
+        """For nodes that an earlier backward made: the number of the node that it was running."""
+        found = {}
+        for at, node in enumerate(graph.nodes):
+            number = node._sequence_nr() if at not in graph.leaves else -1
+            for first, end, origin in reversed(self._windows):
+                if first <= number < end:
+                    found[at] = number = origin  # a third derivative's origin is itself born
+        return found
+
+    def _remember(self, graph: Graph) -> None:
+        """With create_graph: which node's backward made which new nodes, by number."""
+        entered = list(graph.entered.items())
+        if not entered:
+            return
+        now = torch._C._autograd._get_sequence_nr()
+        ends = [first for _, first in entered[1:]] + [now]
+        self._windows = self._windows[-MOST_WINDOWS:] + [
+            (first, end, graph.nodes[at]._sequence_nr())
+            for (at, first), end in zip(entered, ends, strict=True)
+            if end > first
+        ]
+
+    def _outer(self, tap: OpTap) -> Running | None:
+        """The engine call inside which this one runs.
+
+        A device's own thread, which python did not start, works for whoever called last.
+        """
+        calls = tap.running
+        if not calls and threading.get_ident() not in threading._active:  # type: ignore[attr-defined]
+            calls = self._open
+        return calls[-1] if calls else None
+
+    def _wants_graph(self, loss: float, call: dict[str, Any], stack: int) -> bool:
+        """Whether this call's graph is kept in full."""
+        detail = self.recorder.options.detail
+        if detail == "full" or call.get("create_graph"):
+            return True
+        times = self._calls_at[stack] = self._calls_at.get(stack, 0) + 1
+        suspect = stack in self.suspects or not math.isfinite(loss)
+        self.suspects.discard(stack)
+        if detail == "light":
+            return self.count <= 1
+        if self.count <= 3:
+            return True
+        wanted = (suspect or times <= 2) and self._spare > 0
+        self._spare -= wanted
+        return wanted
+
+
+def _is_tracing(t_outputs: Any) -> bool:
+    """Whether torch.compile is calling the engine on stand-ins: no backward of the user's."""
+    outputs = t_outputs if isinstance(t_outputs, (tuple, list)) else (t_outputs,)
+    return any(type(output).__name__ in ("FunctionalTensor", "FakeTensor") for output in outputs)
+
+
+def _arguments(args: Any, kwargs: Any) -> dict[str, Any]:
+    """The call's arguments by the names that torch gives them."""
+    names = ("grad_tensors", "keep_graph", "create_graph", "inputs")
+    found: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+    inputs = found.get("inputs") or ()
+    found["inputs"] = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return found
+
+
+def _flags(call: dict[str, Any], roots: list[Any]) -> Call:
+    flags = Call(0)
+    if not call.get("accumulate_grad", False):
+        flags |= Call.GRAD_CALL
+    if call.get("keep_graph"):
+        flags |= Call.RETAIN
+    if call.get("create_graph"):
+        flags |= Call.CREATE
+    if call["inputs"]:
+        flags |= Call.INPUTS
+    if all(isinstance(root, torch.Tensor) and not root.requires_grad for root in roots):
+        flags |= Call.NO_GRAPH
+    return flags
+
+
+def _loss(roots: list[Any]) -> tuple[float, bool]:
+    """(the root's value, True) when it is one real number on the CPU, else (0, False)."""
+    if len(roots) != 1 or not isinstance(roots[0], torch.Tensor):
+        return 0.0, False
+    root = roots[0]
+    if is_transformed():
+        return 0.0, False
+    if type(root) is not torch.Tensor or root.numel() != 1 or not root.is_floating_point():
+        return 0.0, False
+    if root.device.type != "cpu" or root.layout is not torch.strided:
+        return 0.0, False  # reading it would make the user's program wait for the device
+    with quiet():
+        return float(root), True

@@ -1,0 +1,114 @@
+"""torch.compile: run eagerly, so that the graph is real; or, if asked, compiled in peace.
+
+Nothing of dynamo is imported before the program itself calls `torch.compile`. What is
+compiled all the same (`--keep-compile`, or a stance of the program's own) runs without
+the tap, which dynamo would trace, and becomes one row with the line that called it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.plans import Plan
+from gradpm.record.tracebacks import strip
+
+if TYPE_CHECKING:
+    from gradpm.record.patches import Patches
+
+TOLD = (
+    b"gradpm: torch.compile runs eagerly, so that its graph can be read; --keep-compile keeps it\n"
+)
+
+
+def install(patches: Patches) -> None:
+    """Stand in for `torch.compile`."""
+    Compiling(patches)
+
+
+class Compiling:
+    """What is done when `torch.compile` is first called, and around each compiled call."""
+
+    def __init__(self, patches: Patches) -> None:
+        self.patches = patches
+        self.recorder = patches.recorder
+        self._begun = False
+        original = torch.compile
+
+        @functools.wraps(original)
+        def compile(*args: Any, **kwargs: Any) -> Any:
+            if not self._begun and self.recorder.on:
+                self._begun = True
+                self.recorder.guard("compile tap", self._begin)
+            try:
+                return original(*args, **kwargs)
+            except BaseException as error:
+                strip(error)
+                raise
+
+        patches.set(torch, "compile", compile)
+
+    def _begin(self) -> None:
+        import torch._dynamo.eval_frame as frames
+
+        kind = frames.OptimizeContext
+        original = kind.__init__
+
+        @functools.wraps(original)
+        def __init__(context: Any, *args: Any, **kwargs: Any) -> None:
+            original(context, *args, **kwargs)
+            context.enter_exit_hooks.append(self._enter)
+
+        self.patches.set(kind, "__init__", __init__)
+        if not self.recorder.options.keep_compile:
+            stance = torch.compiler.set_stance("force_eager")
+            self.patches.at_end(lambda: stance.__exit__(None, None, None))
+            _say()
+
+    def _enter(self) -> Callable[[], None]:
+        """A call of something compiled begins; what is to be called when it ends."""
+        frames = sys.modules["torch._dynamo.eval_frame"]
+        if frames._stance.stance == "force_eager":
+            return _nothing
+        tap = self.recorder.tap()
+        place = tap.place_in_stack()
+        if place is None:
+            return _nothing
+        frame: Any = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name != "compile_wrapper":
+            frame = frame.f_back
+        tap.leave()
+        self.patches.lift()
+        return lambda: self._leave(tap, place, frame)
+
+    def _leave(self, tap: Any, place: int, frame: Any) -> None:
+        self.patches.lay()
+        tap.enter_at(place)
+        if self.recorder.on and frame is not None:
+            self.recorder.guard("compile tap", self._row, tap, frame)
+
+    def _row(self, tap: Any, frame: Any) -> None:
+        """The call as one op. Its frame ends right now, so reading its locals keeps nothing."""
+        held = frame.f_locals
+        if "result" not in held:
+            return  # it raised
+        name = "compiled " + str(getattr(held.get("fn"), "__qualname__", "function"))
+        plan = (Plan.OP, self.recorder.strings.id(name), name)
+        tap.row(plan, held.get("args", ()), held.get("kwargs"), held["result"], frame.f_back)
+
+
+def _say() -> None:
+    try:
+        sys.stdout.flush()
+        os.write(2, TOLD)
+    except (OSError, ValueError, AttributeError):
+        pass
+
+
+def _nothing() -> None:
+    """A call that ran eagerly ends."""

@@ -1,0 +1,44 @@
+"""Telling a fault of gradpm's own from an exception that belongs to the user.
+
+A signal handler of the user's may run, and raise, in the middle of a tap. What it
+raises is theirs and must go on; what gradpm's own code raised, or the user's code
+that gradpm alone had called, must not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import CodeType
+from typing import Any
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether this came of what gradpm did; not of a signal handler."""
+    if isinstance(error, RecursionError):
+        return True
+    handlers = _handlers()
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return False
+        traceback = traceback.tb_next
+    return True
+
+
+def _handlers() -> set[CodeType]:
+    """The code of every signal handler written in Python."""
+    found: set[CodeType] = set()
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while hasattr(handler, "func"):  # functools.partial
+            handler = handler.func
+        handler = getattr(handler, "__func__", handler)
+        code = getattr(handler, "__code__", None)
+        if code is None:
+            code = getattr(getattr(type(handler), "__call__", None), "__code__", None)
+        if code is not None:
+            found.add(code)
+    return found

@@ -1,0 +1,146 @@
+"""What the program sees of its own stack: nothing of gradpm's.
+
+Tracebacks, printed stacks and the stack levels of warnings pass by a few functions of
+the standard library. There gradpm's frames are left out, those that wear a user's line,
+and the first half of a torch function that a mode interrupts (see `tracebacks`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.faults import HERE
+from gradpm.record.tracebacks import splice, strip
+
+if TYPE_CHECKING:
+    from gradpm.record.patches import Patches
+    from gradpm.record.tracebacks import Stands
+
+DISPATCH = torch.overrides.handle_torch_function.__code__
+
+
+def install(patches: Patches) -> None:
+    """Put the stand-ins in place."""
+    stands = patches.recorder.stands
+    for name in ("walk_tb", "_walk_tb_with_full_positions"):
+        original = getattr(traceback, name, None)
+        if original is not None:
+            patches.set(traceback, name, _tb_walker(original, stands))
+    patches.set(traceback, "walk_stack", _stack_walker(stands))
+    patches.set(inspect, "getouterframes", _outer_frames(stands))
+    patches.set(warnings, "warn", _warn(stands))
+
+
+def visible(frame: FrameType | None, stands: Stands) -> Iterator[FrameType]:
+    """A frame and its callers, innermost first, as they would be without gradpm."""
+    inner_is_ours = False
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith(HERE) or stands.is_stand(code):
+            inner_is_ours = True
+        elif inner_is_ours and code is DISPATCH:
+            frame = frame.f_back  # the first half of the function
+            inner_is_ours = False
+        else:
+            inner_is_ours = False
+            yield frame
+        frame = frame.f_back if frame is not None else None
+
+
+def _tb_walker(original: Any, stands: Stands) -> Any:
+    @functools.wraps(original)
+    def walk(tb: Any) -> Any:
+        with contextlib.suppress(Exception):
+            splice(tb, stands)
+        return original(tb)
+
+    return walk
+
+
+def _stack_walker(stands: Stands) -> Any:
+    original = traceback.walk_stack
+
+    @functools.wraps(original)
+    def walk_stack(f: FrameType | None) -> Iterator[tuple[FrameType, int]]:
+        if f is None:
+            return original(f)  # counts frames from where it is consumed
+        try:
+            shown = list(visible(f, stands))
+        except Exception:
+            return original(f)
+        return ((frame, frame.f_lineno) for frame in shown)
+
+    return walk_stack
+
+
+def _outer_frames(stands: Stands) -> Any:
+    original = inspect.getouterframes
+
+    @functools.wraps(original)
+    def getouterframes(frame: Any, context: int = 1) -> Any:
+        found = original(frame, context)
+        try:
+            shown = {id(one) for one in visible(frame, stands)}
+        except Exception:
+            return found
+        return [one for one in found if id(one.frame) in shown]
+
+    return getouterframes
+
+
+def _warn(stands: Stands) -> Any:
+    """`stacklevel` counts frames: it has to count as without ours."""
+    original = warnings.warn
+
+    @functools.wraps(original)
+    def warn(message: Any, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(Exception):
+            args, kwargs = _with_level(args, kwargs, sys._getframe(1), stands)
+        try:
+            original(message, *args, **kwargs)
+        except BaseException as error:
+            strip(error)
+            raise
+
+    return warn
+
+
+def _with_level(args: Any, kwargs: Any, frame: FrameType, stands: Stands) -> tuple[Any, Any]:
+    """The arguments of `warn`, with a level that counts our frames too."""
+    level = args[1] if len(args) > 1 else kwargs.get("stacklevel", 1)
+    real = 2
+    if level > 1:
+        wanted = next(_after(visible(frame, stands), level - 1), None)
+        at: FrameType | None = frame
+        while at is not None and at is not wanted:
+            real += not _is_import(at) or at is frame
+            at = at.f_back
+    if len(args) > 1:
+        return (args[0], real, *args[2:]), kwargs
+    return args, {**kwargs, "stacklevel": real}
+
+
+def _after(frames: Iterator[FrameType], count: int) -> Iterator[FrameType]:
+    """The frames that follow when `count` are passed, import's own not counted, as python does."""
+    for frame in frames:
+        if count == 0:
+            yield frame
+            return
+        count -= 1
+        if _is_import(frame):
+            count += 1
+
+
+def _is_import(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return "importlib" in name and "_bootstrap" in name

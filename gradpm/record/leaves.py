@@ -1,0 +1,257 @@
+"""The leaves: every parameter, and what its `.grad` is after each engine call."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.quiet import is_transformed, quiet
+from gradpm.record.rows import Rows
+from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
+
+if TYPE_CHECKING:
+    from gradpm.record.recorder import Recorder
+
+
+SHARED = -1
+
+
+@dataclass(slots=True)
+class Known:
+    """One leaf that the recorder follows."""
+
+    reference: Any
+    serial: int
+    kind: LeafKind
+    owner: int  # number of the thread that works with it, SHARED for several
+    optimized: bool = False
+    grad_id: int = 0
+    grad_version: int = -1
+    held: int = 0  # Leaf.HELD or Leaf.UNSURE, as the engine started
+    after_id: int = 0  # of the .grad that the last engine call left
+    after_version: int = -1
+    is_zero: bool = False
+    was_zero: bool = False  # at any time
+
+
+class Leaves:
+    """All leaves seen so far, and the rows about them."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.known: dict[int, Known] = {}
+        self.rows = Rows(Table.LEAF)
+        self.grads = Rows(Table.GRAD)
+        self.newly_zero = False  # in the last engine call, for the first time for some leaf
+        self._settled = 0
+
+    def add(self, tensor: Any, stack: int, kind: LeafKind, *, serial: int = 0) -> int:
+        """Follow a leaf from now on; its serial."""
+        identity = self.recorder.identity
+        serial = serial or identity.find(tensor)
+        if serial in self.known and self.known[serial].reference() is tensor:
+            return serial
+        if not serial:
+            parameter = kind is LeafKind.PARAMETER
+            serial = identity.new_parameter(tensor) if parameter else identity.new(tensor)
+        self.known[serial] = Known(weakref.ref(tensor), serial, kind, self.recorder.tap().number)
+        flags = Leaf.REQUIRES if tensor.requires_grad else 0
+        flags |= Leaf.PARAMETER if kind is LeafKind.PARAMETER else 0
+        flags |= Leaf.IS_LEAF if is_leaf(tensor) else 0
+        spec = self.recorder.specs.of(tensor)
+        self.rows.add(serial, kind, spec, stack, int(flags), self.recorder.ops_so_far())
+        return serial
+
+    def own(self, reached: set[int], number: int, unsafe: set[int]) -> None:
+        """A thread's engine call reaches these leaves: they are its own from now on."""
+        for serial in reached:
+            known = self.known.get(serial)
+            if known is not None:
+                known.owner = SHARED if known.owner in unsafe else number
+
+    def alive(self, unsafe: set[int]) -> list[tuple[Known, Any]]:
+        """The leaves that still live, less those of `unsafe` threads; the dead are forgotten."""
+        found = []
+        for serial, known in list(self.known.items()):
+            tensor = known.reference()
+            if tensor is None:
+                self.known.pop(serial, None)
+            elif known.kind is not LeafKind.BUFFER and known.owner not in unsafe:
+                found.append((known, tensor))
+        return found
+
+    def before(self, unsafe: set[int]) -> list[tuple[Known, Any]]:
+        """Note which gradient every leaf has as the engine starts."""
+        if is_transformed():
+            return []  # torch.func fills no .grad, and values cannot be read under it
+        living = self.alive(unsafe)
+        unsure: list[tuple[Known, Any]] = []
+        for known, tensor in living:
+            grad = tensor.grad if tensor.is_leaf or tensor.retains_grad else None
+            known.grad_id = id(grad) if grad is not None else 0
+            known.grad_version = version_of(grad)
+            known.held = 0
+            if grad is None:
+                continue
+            if known.grad_id == known.after_id and known.grad_version == known.after_version:
+                known.held = 0 if known.is_zero else int(Leaf.HELD)
+            else:
+                unsure.append((known, grad))
+        if unsure:
+            self._settle(unsure)
+        return living
+
+    def _settle(self, unsure: list[tuple[Known, Any]]) -> None:
+        """Gradients that were changed since the last engine call: zeroed, or only scaled?"""
+        self._settled += 1
+        count = self._settled
+        looked = count <= 16 or not count & (count - 1)  # ever more rarely: it costs a norm
+        dense = [pair for pair in unsure if looked and _plain(pair[1]) and not pair[1].is_sparse]
+        norms = norms_of([grad for _, grad in dense])
+        for known, _ in unsure:
+            known.held = int(Leaf.UNSURE)
+        for (known, _), norm in zip(dense, norms, strict=True):
+            if norm is not None:
+                known.held = 0 if norm == 0.0 else int(Leaf.HELD)
+
+    def after(
+        self, living: list[tuple[Known, Any]], backward: int, reached: set[int], *, full: bool
+    ) -> bool:
+        """Write what the engine left in each leaf's `.grad`; whether any is a bad number."""
+        dense: list[tuple[Known, Any, Any, int]] = []
+        self.newly_zero = False
+        for known, tensor in living:
+            flags = self._flags(known, tensor, reached)
+            leaf = tensor.is_leaf or tensor.retains_grad
+            grad = tensor.grad if leaf else None
+            known.after_id = id(grad) if grad is not None else 0
+            known.after_version = version_of(grad)
+            if grad is None:
+                self._write(backward, known, tensor, GradState.NONE, flags)
+                continue
+            if id(grad) != known.grad_id or version_of(grad) != known.grad_version:
+                flags |= Leaf.FRESH
+            if grad.layout is not torch.strided or grad.is_meta or not _plain(grad):
+                state = GradState.SPARSE if grad.is_sparse else GradState.UNREAD
+                self._write(backward, known, tensor, state, flags)
+                continue
+            dense.append((known, tensor, grad, int(flags)))
+        return self._dense(backward, dense, full)
+
+    def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:
+        norms = norms_of([grad for _, _, grad, _ in dense])
+        bad = False
+        for (known, tensor, grad, flags), norm in zip(dense, norms, strict=True):
+            state = state_of(norm)
+            deep = full or state is not GradState.FINITE
+            bad |= state in (GradState.NAN, GradState.INF)
+            stats = statistics(grad) if deep and norm is not None else (0.0, 0, 0, -1.0)
+            if stats[1]:
+                state = GradState.NAN
+            elif stats[2]:
+                state = GradState.INF
+            elif (deep and norm is not None and norm != norm) or norm == float("inf"):
+                state = GradState.FINITE  # only the square overflowed
+            self._write(backward, known, tensor, state, flags, norm or 0.0, stats)
+        return bad
+
+    def _write(
+        self,
+        backward: int,
+        known: Known,
+        tensor: Any,
+        state: GradState,
+        flags: int,
+        norm: float = 0.0,
+        stats: tuple[float, int, int, float] = (0.0, 0, 0, -1.0),
+    ) -> None:
+        absmax, nan, inf, zero = stats
+        known.is_zero = state is GradState.ZERO
+        if known.is_zero and not known.was_zero:
+            self.newly_zero = True
+        if state in (GradState.ZERO, GradState.FINITE):
+            known.was_zero = known.is_zero
+        version = max(version_of(tensor), 0)
+        self.grads.add(
+            backward, known.serial, state, int(flags), version, norm, absmax, nan, inf, zero
+        )
+
+    def _flags(self, known: Known, tensor: Any, reached: set[int]) -> int:
+        flags = Leaf.ALIVE | (Leaf.REQUIRES if tensor.requires_grad else 0)
+        flags |= Leaf.IS_LEAF if tensor.is_leaf else 0
+        flags |= Leaf.PARAMETER if known.kind is LeafKind.PARAMETER else 0
+        flags |= Leaf.REACHED if known.serial in reached else 0
+        flags |= Leaf.OPTIMIZED if known.optimized else 0
+        flags |= known.held
+        return int(flags)
+
+
+def is_leaf(tensor: Any) -> bool:
+    """Whether a tensor is a leaf; False for a view so broken that torch will not say."""
+    try:
+        return bool(tensor.is_leaf)
+    except RuntimeError:  # made under no_grad, and its base changed in place since
+        return False
+
+
+def version_of(tensor: Any) -> int:
+    """The version counter; -1 for None and for inference tensors, which have none."""
+    if tensor is None:
+        return -1
+    try:
+        return int(tensor._version)
+    except RuntimeError:
+        return -1
+
+
+def _plain(grad: Any) -> bool:
+    """Whether norms can be taken without running a subclass's own code."""
+    return type(grad) in (torch.Tensor, torch.nn.Parameter) and (
+        grad.is_floating_point() or grad.is_complex()
+    )
+
+
+def state_of(norm: float | None) -> GradState:
+    """What a norm alone says of a gradient."""
+    if norm is None:
+        return GradState.UNREAD
+    if norm != norm:
+        return GradState.NAN
+    if norm == float("inf"):
+        return GradState.INF
+    return GradState.ZERO if norm == 0.0 else GradState.FINITE
+
+
+def norms_of(grads: list[Any]) -> list[float | None]:
+    """2-norms of dense gradients with one fused call and one copy per device and dtype."""
+    found: list[float | None] = [None] * len(grads)
+    groups: dict[Any, list[int]] = {}
+    for index, grad in enumerate(grads):
+        groups.setdefault((grad.device, grad.dtype), []).append(index)
+    with quiet():
+        for indices in groups.values():
+            try:
+                norms = torch._foreach_norm([grads[index] for index in indices])
+                values = torch.stack(list(norms)).tolist()
+            except RuntimeError:
+                continue
+            for index, value in zip(indices, values, strict=True):
+                found[index] = float(value)
+    return found
+
+
+def statistics(grad: Any) -> tuple[float, int, int, float]:
+    """(largest magnitude, NaNs, Infs, fraction of zeros) of a dense tensor."""
+    with quiet():
+        if not grad.numel():
+            return 0.0, 0, 0, 0.0
+        magnitude = grad.abs()
+        nan = int(torch.isnan(magnitude).sum())
+        inf = int(torch.isinf(magnitude).sum())
+        zero = float((magnitude == 0).sum()) / grad.numel()
+        finite = magnitude if not nan and not inf else magnitude[torch.isfinite(magnitude)]
+        largest = float(finite.max()) if finite.numel() else 0.0
+    return largest, nan, inf, zero

@@ -1,0 +1,122 @@
+"""Code that asks whether a function mode is on, or that must not meet one.
+
+torch's transformer layers leave their fast path while any mode is on, and would
+compute other last bits; a tracer or a compiler would trace the tap itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.tracebacks import strip
+
+if TYPE_CHECKING:
+    from gradpm.record.patches import Patches
+    from gradpm.record.recorder import Recorder
+
+
+def install(patches: Patches) -> None:
+    """Put the stand-ins in place."""
+    recorder = patches.recorder
+    _asked(patches, recorder)
+    import torch.jit._trace as tracing
+
+    for owner in (torch.jit, tracing):
+        for name in ("_trace_impl", "trace_module", "_get_trace_graph"):
+            if hasattr(owner, name):
+                patches.set(owner, name, _without(recorder, getattr(owner, name)))
+    patches.set(torch.utils, "swap_tensors", _swap(recorder))
+
+
+@contextlib.contextmanager
+def suspended(recorder: Recorder) -> Iterator[None]:
+    """This thread's tap does not act inside."""
+    tap = recorder.tap()
+    place = tap.place_in_stack()
+    if place is not None:
+        tap.leave()
+    try:
+        yield
+    finally:
+        if place is not None:
+            tap.enter_at(place)
+
+
+def _asked(patches: Patches, recorder: Recorder) -> None:
+    """`torch.overrides.has_torch_function`, as called by its full name."""
+    original = torch.overrides.has_torch_function
+
+    @functools.wraps(original)
+    def has_torch_function(relevant_args: Any) -> Any:
+        if not original(relevant_args):
+            return False
+        with suspended(recorder):
+            return original(relevant_args)
+
+    patches.set(torch.overrides, "has_torch_function", has_torch_function)
+
+
+def _without(recorder: Recorder, original: Any) -> Any:
+    """`original`, called with the tap out of the way."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            with suspended(recorder):
+                return original(*args, **kwargs)
+        except BaseException as error:
+            strip(error)
+            raise
+
+    return call
+
+
+def _swap(recorder: Recorder) -> Any:
+    """torch refuses to swap tensors that anyone holds a weak reference to: let ours go."""
+    original = torch.utils.swap_tensors
+
+    @functools.wraps(original)
+    def swap_tensors(t1: Any, t2: Any) -> None:
+        kept = recorder.guard("swap tap", _let_go, recorder, (t1, t2))
+        try:
+            original(t1, t2)  # type: ignore[no-untyped-call]
+        except BaseException as error:
+            strip(error)
+            raise
+        finally:
+            if kept:
+                recorder.guard("swap tap", _hold_again, recorder, kept)
+
+    return swap_tensors
+
+
+def _let_go(recorder: Recorder, tensors: Any) -> list[tuple[Any, int]]:
+    """Hold no weak reference to these tensors; their serials."""
+    kept = []
+    for tensor in tensors:
+        serial = recorder.identity.find(tensor)
+        if serial:
+            kept.append((tensor, serial))
+            del recorder.identity.known[id(tensor)]
+            if serial in recorder.leaves.known:
+                recorder.leaves.known[serial].reference = _nothing
+    return kept
+
+
+def _hold_again(recorder: Recorder, kept: list[tuple[Any, int]]) -> None:
+    """Hold them again, under the same serials."""
+    for tensor, serial in kept:
+        reference = weakref.ref(tensor)
+        recorder.identity.known[id(tensor)] = (reference, serial)
+        if serial in recorder.leaves.known:
+            recorder.leaves.known[serial].reference = reference
+
+
+def _nothing() -> None:
+    """What a weak reference to a dead tensor gives."""

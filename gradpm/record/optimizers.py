@@ -1,0 +1,164 @@
+"""Optimizers: where each was made and of what, and every step and zero_grad."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.leaves import version_of
+from gradpm.record.quiet import quiet
+from gradpm.record.steps import StepLook, is_looked_at
+from gradpm.trace.schema import LeafKind, Op
+
+if TYPE_CHECKING:
+    from gradpm.record.recorder import Recorder
+
+
+MOST_WITHOUT = 64
+
+
+class Optimizers:
+    """Events about optimizers: `optimizer.new`, `.group`, `.step`, `.stepped`, `.zero_grad`."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._known: dict[int, tuple[Any, int]] = {}
+        self._count = 0
+        self._wrapper: Any = None  # the code of torch's wrapper around every step
+        self._steps: dict[int, int] = {}
+        self._looks: dict[int, StepLook] = {}
+
+    def id(self, optimizer: Any) -> int:
+        """The number of an optimizer, from 1; 0 when it was never seen."""
+        known = self._known.get(id(optimizer))
+        return known[1] if known is not None and known[0]() is optimizer else 0
+
+    def made(self, optimizer: Any, frame: Any) -> int:
+        """An optimizer was made (or is first seen)."""
+        known = self.id(optimizer)
+        if known:
+            return known
+        self._count += 1
+        self._known[id(optimizer)] = (weakref.ref(optimizer), self._count)
+        self.recorder.names.read(frame, self.recorder.engine.count)
+        self._event("optimizer.new", optimizer, frame, groups=True)
+        return self._count
+
+    def refused(self, args: Any, frame: Any) -> None:
+        """The constructor raised: name the tensors that are no leaves."""
+        given = args[0] if args else ()
+        groups = given if isinstance(given, (list, tuple)) else [given]
+        tensors = []
+        for item in groups:
+            inner = item.get("params", ()) if isinstance(item, dict) else item
+            found = inner if isinstance(inner, (list, tuple)) else [inner]
+            tensors += [t for t in found if isinstance(t, torch.Tensor) and not t.is_leaf]
+        self.recorder.names.read(frame, self.recorder.engine.count)
+        tap = self.recorder.tap()
+        serials = [tap.serial(tensor, frame) for tensor in tensors]
+        self.recorder.event("optimizer.refused", frame, 0, {"non_leaves": serials})
+
+    def group_added(self, optimizer: Any, frame: Any) -> None:
+        """A parameter group was added after construction."""
+        if self.id(optimizer):
+            self._event("optimizer.group", optimizer, frame, groups=True)
+
+    def before_step(self, optimizer: Any, frame: Any) -> None:
+        """A step begins; `frame` is that of torch's own wrapper around it."""
+        recorder = self.recorder
+        self.made(optimizer, frame)
+        self._wrapper = frame.f_code
+        recorder.tap().place |= int(Op.IN_STEP)
+        without, have, lrs = [], 0, []
+        for group in optimizer.param_groups:
+            rate = group.get("lr")
+            lrs.append(_number(rate))
+            for tensor in group["params"]:
+                if tensor.grad is None:
+                    without.append(tensor)
+                else:
+                    have += 1
+        seen = self._look(optimizer)
+        if have and without:
+            seen["without"] = [recorder.identity.find(t) for t in without[:MOST_WITHOUT]]
+        self._event(
+            "optimizer.step", optimizer, frame, none=len(without), have=have, lr=lrs, **seen
+        )
+
+    def _look(self, optimizer: Any) -> dict[str, Any]:
+        """The sizes of what the step is given, in those steps that are looked at."""
+        which = self.id(optimizer)
+        count = self._steps[which] = self._steps.get(which, 0) + 1
+        if not is_looked_at(count):
+            return {}
+        look = self._looks[which] = StepLook(optimizer)
+        return look.before()
+
+    def after_step(self, optimizer: Any, frame: Any) -> None:
+        """A step has ended."""
+        recorder = self.recorder
+        self.find_place(recorder.tap(), frame.f_back)
+        recorder.steps += 1
+        versions = [
+            [recorder.identity.find(tensor), max(version_of(tensor), 0)]
+            for group in optimizer.param_groups
+            for tensor in group["params"]
+        ]
+        look = self._looks.pop(self.id(optimizer), None)
+        seen = look.after(recorder.identity) if look is not None else {}
+        keep = recorder.steps <= 8 or recorder.steps % 64 == 0
+        self._event(
+            "optimizer.stepped", optimizer, frame, versions=versions if keep else None, **seen
+        )
+
+    def find_place(self, tap: Any, frame: Any) -> None:
+        """Is this thread inside a step? A step that raised never says that it has ended."""
+        while frame is not None and frame.f_code is not self._wrapper:
+            frame = frame.f_back
+        if frame is None:
+            tap.place &= ~int(Op.IN_STEP)
+
+    def zeroed(self, optimizer: Any, frame: Any) -> None:
+        """zero_grad was called on an optimizer."""
+        self.made(optimizer, frame)
+        self.find_place(self.recorder.tap(), frame)
+        self._event("optimizer.zero_grad", optimizer, frame)
+
+    def _event(
+        self, kind: str, optimizer: Any, frame: Any, *, groups: bool = False, **detail: Any
+    ) -> None:
+        recorder = self.recorder
+        detail = {name: value for name, value in detail.items() if value is not None}
+        if groups:
+            detail["type"] = type(optimizer).__name__
+            detail["groups"] = [self._group(group, frame) for group in optimizer.param_groups]
+        recorder.event(kind, frame, self.id(optimizer), detail)
+
+    def _group(self, group: dict[str, Any], frame: Any) -> dict[str, Any]:
+        leaves = self.recorder.leaves
+        stack, _ = self.recorder.stacks.at(frame)
+        serials = []
+        for tensor in group["params"]:
+            parameter = isinstance(tensor, torch.nn.Parameter)
+            kind = LeafKind.PARAMETER if parameter else LeafKind.TENSOR
+            serial = leaves.add(tensor, stack, kind)
+            leaves.known[serial].optimized = True
+            serials.append(serial)
+        numbers = {
+            name: value
+            for name, value in group.items()
+            if name != "params" and isinstance(value, (int, float, bool, str))
+        }
+        return {"params": serials, "options": numbers}
+
+
+def _number(rate: Any) -> float | None:
+    """A learning rate; of a tensor only if reading it makes nobody wait."""
+    if isinstance(rate, (int, float)):
+        return float(rate)
+    if isinstance(rate, torch.Tensor) and rate.device.type == "cpu" and rate.numel() == 1:
+        with quiet():
+            return float(rate)
+    return None

@@ -1,0 +1,258 @@
+"""Where no mode looks: the few functions of torch that are stood in for while recording.
+
+Each stand-in calls the original with the very same arguments and is taken away
+again when recording ends, so that torch is left exactly as it was found.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record import amp, compiling, frames, modes, stepping, threads
+from gradpm.record.locks import LOCK
+from gradpm.record.plans import Plan
+from gradpm.record.tracebacks import strip
+from gradpm.trace.schema import Op
+
+if TYPE_CHECKING:
+    from gradpm.record.recorder import Recorder
+
+
+def _restore(owner: Any, name: str, original: Any, own: bool) -> None:
+    if own:
+        setattr(owner, name, original)
+    else:
+        delattr(owner, name)
+
+
+class Patches:
+    """The stand-ins now in place, and what they stand for."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._undo: list[tuple[Any, str, Any, bool, Any]] = []
+        self._acts: list[Any] = []
+        self._lifted = 0
+        self.handles: list[Any] = []
+        self.run_backward: Any = None  # torch's own
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        """Put `value` where `owner.name` was."""
+        own = name in vars(owner)
+        self._undo.append((owner, name, vars(owner).get(name), own, value))
+        setattr(owner, name, value)
+        code = getattr(getattr(value, "__func__", value), "__code__", None)
+        if code is not None:
+            self.recorder.stacks.hide(code)
+
+    def at_end(self, act: Any) -> None:
+        """Have `act` called when recording ends."""
+        self._acts.append(act)
+
+    def lift(self) -> None:
+        """Take the stand-ins away for a while, and have torch as it is; see `lay`."""
+        with LOCK:
+            self._lifted += 1
+            if self._lifted == 1:
+                for owner, name, original, own, _ in reversed(self._undo):
+                    _restore(owner, name, original, own)
+
+    def lay(self) -> None:
+        """Put them back."""
+        with LOCK:
+            self._lifted -= 1
+            if self._lifted == 0:
+                for owner, name, _, _, value in self._undo:
+                    setattr(owner, name, value)
+
+    def install(self) -> None:
+        """Put every stand-in in place."""
+        frames.install(self)
+        self._engine()
+        self._parameter()
+        self._function()
+        self._from_numpy()
+        self._variable()
+        stepping.install(self)
+        self._checkpoint()
+        amp.install(self)
+        threads.install(self)
+        modes.install(self)
+        compiling.install(self)
+
+    def remove(self) -> None:
+        """Leave torch as it was found."""
+        for handle in self.handles:
+            handle.remove()
+        for act in reversed(self._acts):
+            act()
+        if not self._lifted:
+            for owner, name, original, own, _ in reversed(self._undo):
+                _restore(owner, name, original, own)
+        self._acts.clear()
+        self.handles.clear()
+        self._undo.clear()
+
+    def _engine(self) -> None:
+        import torch.autograd.graph
+
+        recorder = self.recorder
+        original = self.run_backward = torch.autograd.graph._engine_run_backward
+
+        @functools.wraps(original)
+        def _engine_run_backward(t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return recorder.engine.run(t_outputs, *args, **kwargs)
+            except BaseException as error:
+                strip(error)
+                raise
+
+        self.set(torch.autograd.graph, "_engine_run_backward", _engine_run_backward)
+        self.set(torch.autograd, "_engine_run_backward", _engine_run_backward)
+        self._first_gradients()
+
+    def _first_gradients(self) -> None:
+        """A loss that is no scalar is refused before the engine is called."""
+        recorder = self.recorder
+        original = torch.autograd._make_grads
+
+        @functools.wraps(original)
+        def _make_grads(outputs: Any, grads: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(outputs, grads, *args, **kwargs)
+            except BaseException as error:
+                strip(error)
+                if recorder.on:
+                    plan = (Plan.OP, recorder.strings.id("backward"), "backward")
+                    given = (list(outputs), list(grads))
+                    recorder.tap().raised(plan, given, None, error, sys._getframe(1))
+                raise
+
+        self.set(torch.autograd, "_make_grads", _make_grads)
+
+    def _parameter(self) -> None:
+        recorder, stand = self.recorder, self.recorder.stands.call
+        original = torch.nn.Parameter.__new__
+
+        def __new__(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+            try:
+                made = stand(sys._getframe(1), original, (cls, data, requires_grad), None)
+            except BaseException as error:
+                strip(error, recorder.stands)
+                if recorder.on:
+                    plan = (Plan.OP, recorder.strings.id("Parameter"), "Parameter")
+                    recorder.tap().raised(plan, (data,), None, error, sys._getframe(1))
+                raise
+            if recorder.on:
+                recorder.guard("parameter tap", recorder.parameter, made, data, sys._getframe(1))
+            return made
+
+        functools.update_wrapper(__new__, original)
+        self.set(torch.nn.Parameter, "__new__", staticmethod(__new__))
+        self.recorder.stacks.hide(__new__.__code__)
+
+    def _from_numpy(self) -> None:
+        recorder, stand = self.recorder, self.recorder.stands.call
+        original = torch.from_numpy
+
+        @functools.wraps(original)
+        def from_numpy(array: Any) -> Any:
+            try:
+                made = stand(sys._getframe(1), original, (array,), None)
+            except BaseException as error:
+                strip(error, recorder.stands)
+                raise
+            if recorder.on:
+                recorder.guard("from_numpy tap", self._came_back, array, made, sys._getframe(1))
+            return made
+
+        self.set(torch, "from_numpy", from_numpy)
+
+    def _came_back(self, array: Any, made: Any, frame: Any) -> None:
+        recorder = self.recorder
+        recorder.left.meet_data(array)
+        name = "from_numpy"
+        plan = (Plan.OP, recorder.strings.id(name), name)
+        recorder.tap().row(plan, (), None, made, frame)
+
+    def _variable(self) -> None:
+        """`Variable(t, requires_grad=True)` makes a new leaf out of anyone's sight."""
+        from torch.autograd.variable import VariableMeta
+
+        recorder, stand = self.recorder, self.recorder.stands.call
+
+        def __call__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                made = stand(sys._getframe(1), type.__call__, (cls, *args), kwargs)
+            except BaseException as error:
+                strip(error, recorder.stands)
+                raise
+            if recorder.on and args and isinstance(made, torch.Tensor):
+                recorder.guard("variable tap", recorder.variable, made, args, sys._getframe(1))
+            return made
+
+        self.set(VariableMeta, "__call__", __call__)
+
+    def _function(self) -> None:
+        recorder = self.recorder
+        original = torch.autograd.Function.__dict__["apply"]
+
+        def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            tap = recorder.tap()
+            place, tap.place = tap.place, tap.place | int(Op.IN_FUNCTION)
+            try:
+                result = original.__get__(None, cls)(*args, **kwargs)
+            except BaseException as error:
+                strip(error, recorder.stands)
+                tap.place = place
+                if recorder.on:
+                    recorder.guard(
+                        "function tap", recorder.refused, tap, cls, args, kwargs, error,
+                        sys._getframe(1),
+                    )  # fmt: skip
+                raise
+            finally:
+                tap.place = place
+            if recorder.on:
+                recorder.guard(
+                    "function tap", recorder.applied, tap, cls, args, kwargs, result,
+                    sys._getframe(1),
+                )  # fmt: skip
+            return result
+
+        functools.update_wrapper(apply, original.__func__)
+        self.set(torch.autograd.Function, "apply", classmethod(apply))
+        self.recorder.stacks.hide(apply.__code__)
+
+    def _checkpoint(self) -> None:
+        """Re-entrant checkpointing runs its forward with grad mode off, which is no cut."""
+        import torch.utils.checkpoint as module
+
+        recorder = self.recorder
+        original = module.checkpoint
+
+        @functools.wraps(original)
+        def checkpoint(function: Any, *args: Any, **kwargs: Any) -> Any:
+            tap = recorder.tap()
+            place, tap.place = tap.place, tap.place | int(Op.CHECKPOINT)
+            try:
+                result = original(function, *args, **kwargs)
+            except BaseException as error:
+                strip(error, recorder.stands)
+                raise
+            finally:
+                tap.place = place
+            if recorder.on:
+                recorder.guard(
+                    "checkpoint tap", recorder.checkpointed, tap, args, kwargs, result,
+                    sys._getframe(1),
+                )  # fmt: skip
+            return result
+
+        # Who has imported it by name hands dynamo the stand-in: this leads it to the original.
+        checkpoint._torchdynamo_inline = original  # type: ignore[attr-defined]
+        self.set(module, "checkpoint", checkpoint)

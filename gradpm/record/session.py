@@ -1,0 +1,114 @@
+"""Recording a whole process: from the import of torch to its end, however it comes."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gradpm.record.options import Options
+from gradpm.record.recorder import Recorder
+from gradpm.record.recording import begin
+from gradpm.record.tracebacks import splice_chain
+from gradpm.record.whereto import file_of
+
+_current: Recorder | None = None
+_base = ""
+
+
+def start_process(base: str, options: dict[str, Any]) -> None:
+    """Install the taps for the life of this process and of those forked from it."""
+    global _current, _base
+    known = Options.of(options)
+    _base = base
+    _current = recorder = Recorder(_name(known), known)
+    recorder.is_root = known.root_pid == os.getpid()
+    begin(recorder)
+    atexit.register(_finish)
+    sys.addaudithook(_audit)
+    os.register_at_fork(after_in_child=_forked)
+    _watch_multiprocessing()
+    _watch_hard_exit()
+
+
+def _name(options: Options) -> Callable[[], str]:
+    return functools.partial(file_of, _base, options)
+
+
+def _finish() -> None:
+    if _current is not None:
+        _current.finish()
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """`sys.excepthook` is announced before any hook runs: the last look at the frames."""
+    if event == "sys.excepthook" and _current is not None:
+        _, _, error, traceback = arguments
+        if error is not None:
+            _uncaught(_current, error, traceback)
+
+
+def _uncaught(recorder: Recorder, error: BaseException, traceback: Any) -> None:
+    if recorder.on:
+        recorder.guard("end", recorder.errors.uncaught, error, traceback)
+    recorder.guard("end", splice_chain, error, recorder.stands)
+
+
+def _forked() -> None:
+    """We are a forked child: our own file, should we come to use autograd."""
+    if _current is not None:
+        try:
+            _current.begin_again(_name(_current.options))
+        except Exception:
+            _current.on = False
+
+
+# -- processes that leave without python's goodbye --------------------------------
+
+
+class _Mark:
+    """What `register_after_fork` wants to be given: an object that lives."""
+
+
+_mark = _Mark()
+
+
+def _watch_multiprocessing() -> None:
+    """A child of multiprocessing leaves by `os._exit`, after its finalizers."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return
+    util.register_after_fork(_mark, lambda _: _at_child_end(util))
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        _at_child_end(util)
+
+
+def _at_child_end(util: Any) -> None:
+    util.Finalize(None, _finish_child, exitpriority=-100)
+
+
+def _finish_child() -> None:
+    """The child's work is done, or was ended by an exception on its way out."""
+    error = sys.exc_info()[1]
+    if isinstance(error, SystemExit):  # torch.multiprocessing.spawn's, after the true one
+        error = error.__context__
+    if error is not None and _current is not None:
+        _uncaught(_current, error, error.__traceback__)
+    _finish()
+
+
+def _watch_hard_exit() -> None:
+    """`os._exit` ends without atexit: seal the file before it."""
+    leave = os._exit
+
+    @functools.wraps(leave)
+    def _exit(status: int) -> Any:
+        if _current is not None:
+            _current.guard("end", _current.finish)
+        leave(status)
+
+    os._exit = _exit

@@ -1,0 +1,147 @@
+"""Ops whose derivative or value can be infinite: watched one by one, on every step.
+
+A NaN does not give a second chance: the step after it computes with NaN weights. So
+the few ops that can make one from finite numbers get a hook on their node, which asks
+whether what came out of it is still finite; where the result carries no gradient
+(preparing data, say) the result itself is asked. About 4 us for each such op.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record.hooks import register
+from gradpm.record.looks import finite, plain, saved_by
+from gradpm.record.quiet import is_transformed, quiet
+from gradpm.trace.schema import Op, When
+
+if TYPE_CHECKING:
+    from gradpm.record.recorder import Recorder
+    from gradpm.record.tap import OpTap
+
+MOST_HOOKS = 256  # between two engine calls
+MOST_TOLD = 64  # LOOK rows from hooks and from ops, each
+LARGEST = 1 << 16
+ELSEWHERE = int(Op.IN_STEP | Op.IN_OPTIM | Op.IN_BACKWARD)
+
+
+class Singular:
+    """The hooks on singular nodes, and the looks at singular ops without gradient."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._left = MOST_HOOKS
+        self._handles: list[Any] = []
+        self._told_hooks = 0
+        self._told_ops = 0
+        self._large = 0
+
+    def new_turn(self) -> None:
+        """An engine call has ended."""
+        self._left = MOST_HOOKS
+        if self._handles:
+            self._handles = [h for h in self._handles if h.hooks_dict_ref() is not None]
+
+    def remove(self) -> None:
+        """Take every hook off again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def ran(self, tap: OpTap, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
+        """A singular op has returned."""
+        if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
+            return
+        outputs = result if isinstance(result, tuple) else (result,)
+        for out in outputs[:3]:
+            if not plain(out):
+                continue
+            if not out.requires_grad:
+                self._value(op, ins, tensors, out)
+            elif out.grad_fn is not None and self._left > 0 and out.device.type == "cpu":
+                self._left -= 1
+                self._handles.append(register(out.grad_fn.register_hook, self._hook(op)))
+                return
+
+    # -- results without gradient ------------------------------------------------
+
+    def _value(self, op: int, ins: list[int], tensors: list[Any], out: Any) -> None:
+        if self._told_ops >= MOST_TOLD or out.device.type != "cpu" or not out.numel():
+            return
+        if out.numel() > LARGEST:
+            self._large += 1
+            if self._large > 16 and self._large & (self._large - 1):
+                return  # large results: each of the first, then ever more rarely
+        with quiet():
+            if finite(out):
+                return
+        self._told_ops += 1
+        looks, recorder = self.recorder.looks, self.recorder
+        serial = recorder.identity.find(out)
+        number = recorder.engine.count
+        looks.add(When.OP, number, op, None, "out", serial, out)
+        for serial, tensor in zip(ins, tensors, strict=False):
+            if plain(tensor):
+                looks.add(When.OP, number, op, None, "in", serial, tensor)
+
+    # -- results with gradient -----------------------------------------------------
+
+    def _hook(self, op: int) -> Any:
+        def passed(gradients: Any, incoming: Any) -> None:
+            if self.recorder.on and self._told_hooks < MOST_TOLD and not is_transformed():
+                with torch._C.DisableTorchFunction():
+                    for gradient in gradients:
+                        if gradient is not None and plain(gradient) and not finite(gradient):
+                            self.recorder.guard("node hook", self._bad, op, gradients, incoming)
+                            return
+
+        return passed
+
+    def _bad(self, op: int, gradients: Any, incoming: Any) -> None:
+        """Something that is not finite came out: was what went in?"""
+        node = torch._C._current_autograd_node()
+        with quiet():
+            if not all(finite(g) for g in incoming if g is not None and plain(g)):
+                return
+        self._told_hooks += 1
+        self._write(node, op, gradients, incoming)
+
+    def _write(self, node: Any, op: int, gradients: Any, incoming: Any) -> None:
+        looks, number = self.recorder.looks, self.recorder.engine.count - 1
+        for gradient in incoming:
+            if gradient is not None and plain(gradient):
+                looks.add(When.HOOK, number, op, node, "grad in", 0, gradient)
+        for gradient in gradients:
+            if gradient is not None and plain(gradient):
+                looks.add(When.HOOK, number, op, node, "grad out", 0, gradient)
+        spoilt = False
+        for slot, tensor in saved_by(node):
+            serial = self.recorder.identity.find(tensor)
+            looks.add(When.HOOK, number, op, node, slot, serial, tensor)
+            with quiet():
+                spoilt = spoilt or not finite(tensor)
+        if spoilt:  # the forward was bad already: what is behind this node has not run yet
+            looks.walk_from(node, number)
+
+
+VALUE_ONLY = frozenset("mean exp softmax log_softmax std var std_mean tan inverse".split())
+DIVIDING = frozenset("div true_divide divide __truediv__ __div__".split())
+POWERS = frozenset(["pow", "__pow__", "float_power"])
+
+
+def is_tame(name: str, args: Any) -> bool:
+    """Whether a call of a singular op cannot go wrong: x / 2, x ** 2.
+
+    Nor can the gradient of some, whose values alone are to be asked: what an op of
+    these saves for its backward will tell.
+    """
+    if name in VALUE_ONLY:
+        return bool(args) and getattr(args[0], "requires_grad", False)
+    if len(args) < 2:
+        return False
+    second = args[1]
+    if name in DIVIDING:
+        return isinstance(second, (int, float)) and second != 0
+    return name in POWERS and isinstance(second, (int, float)) and second >= 1

@@ -1,0 +1,346 @@
+"""A trace, opened: facts by row, decoded when asked for. Needs no torch."""
+
+from __future__ import annotations
+
+import bisect
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from gradpm.trace.columns import Columns
+from gradpm.trace.reader import LogReader
+from gradpm.trace.schema import FileKind, LeafKind, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a Python stack; columns are 1-based, 0 when not known."""
+
+    row: int
+    parent: int
+    file: int
+    path: str
+    kind: FileKind
+    function: str
+    line: int
+    end_line: int
+    column: int
+    end_column: int
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape, dtype, device and layout of a tensor."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    device: str
+    layout: str
+
+    def __str__(self) -> str:
+        return f"[{', '.join(map(str, self.shape))}] {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRow:
+    """A parameter, buffer or other leaf that the recorder knows by itself."""
+
+    serial: int
+    kind: LeafKind
+    spec: Spec
+    frame: int  # where it was made
+    flags: int
+    op: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened beside the ops: a step, a freeze, a mode entered."""
+
+    kind: str
+    frame: int
+    op: int
+    backward: int
+    object: int
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRow:
+    """An exception that was seen; `uncaught` ended the program."""
+
+    row: int
+    type: str
+    message: str
+    frame: int
+    op: int
+    backward: int
+    uncaught: bool
+    detail: dict[str, Any]
+
+
+class Trace:
+    """One trace file. Every id is checked when used: a hostile file gives none, not a crash."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.reader = LogReader(path)
+        self._columns: dict[Table, Columns] = {}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.reader.close()
+
+    def table(self, table: Table) -> Columns:
+        """The columns of one table."""
+        found = self._columns.get(table)
+        if found is None:
+            found = self._columns[table] = Columns(self.reader, table)
+        return found
+
+    # -- strings, meta, files ------------------------------------------------
+
+    @cached_property
+    def _strings(self) -> tuple[Any, bytes]:
+        starts, flat = self.table(Table.STRING).ragged("utf8", "length")
+        return starts, flat.tobytes()
+
+    def string(self, row: int) -> str:
+        """An interned string; the empty one for an id that is not there."""
+        starts, flat = self._strings
+        if not 0 <= row < len(starts) - 1:
+            return ""
+        return flat[starts[row] : starts[row + 1]].decode("utf-8", "replace")
+
+    def detail(self, row: int) -> dict[str, Any]:
+        """An interned JSON object; empty when it is none."""
+        try:
+            found = json.loads(self.string(row) or "{}")
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What is known of the run: script, argv, versions, exit, what was dropped."""
+        columns = self.table(Table.META)
+        known: dict[str, Any] = {}
+        for key, value in zip(columns["key"], columns["value"], strict=True):
+            try:
+                known[self.string(key)] = json.loads(self.string(value))
+            except (ValueError, RecursionError):
+                continue
+        return known
+
+    @cached_property
+    def files(self) -> list[tuple[str, FileKind]]:
+        """Path and kind of every file, by id."""
+        columns = self.table(Table.FILE)
+        kinds = set(FileKind)
+        return [
+            (self.string(path), FileKind(kind) if kind in kinds else FileKind.LIBRARY)
+            for path, kind in zip(columns["path"], columns["kind"], strict=True)
+        ]
+
+    @cached_property
+    def _sources(self) -> dict[str, str]:
+        columns = self.table(Table.FILE)
+        return {
+            self.string(path): self.string(source)
+            for path, source in zip(columns["path"], columns["source"], strict=True)
+            if source
+        }
+
+    def source(self, path: str) -> str:
+        """A user file's text as it was when it ran; empty when it was not embedded."""
+        return self._sources.get(path, "")
+
+    def source_lines(self, path: str) -> list[str]:
+        """The same by line; index 0 is line 1."""
+        return _lines(self.source(path))
+
+    # -- stacks, specs, modules ------------------------------------------------
+
+    def frame(self, row: int) -> Frame | None:
+        """One frame; None for the empty stack and for ids out of range."""
+        columns = self.table(Table.FRAME)
+        if not 0 < row < columns.rows:
+            return None
+        file = columns["file"][row]
+        path, kind = self.files[file] if file < len(self.files) else ("", FileKind.LIBRARY)
+        parent = columns["parent"][row]
+        return Frame(
+            row,
+            parent if parent < row else 0,
+            file,
+            path,
+            kind,
+            self.string(columns["function"][row]),
+            columns["line"][row],
+            columns["end_line"][row],
+            columns["column"][row],
+            columns["end_column"][row],
+            columns["first_line"][row],
+        )
+
+    @cached_property
+    def _stacks(self) -> dict[int, tuple[Frame, ...]]:
+        return {}
+
+    def stack(self, row: int) -> tuple[Frame, ...]:
+        """A stack, innermost frame first."""
+        known = self._stacks.get(row)
+        if known is None:
+            frames: list[Frame] = []
+            at = row
+            while (frame := self.frame(at)) is not None:
+                frames.append(frame)
+                at = frame.parent
+            known = self._stacks[row] = tuple(frames)
+        return known
+
+    def user_frame(self, row: int) -> Frame | None:
+        """The innermost frame in the user's own code."""
+        return next((f for f in self.stack(row) if f.kind is FileKind.USER), None)
+
+    @cached_property
+    def _specs(self) -> list[Spec]:
+        columns = self.table(Table.SPEC)
+        starts, dims = columns.ragged("dims", "ndim")
+        return [
+            Spec(
+                tuple(dims[starts[row] : starts[row + 1]]),
+                self.string(columns["dtype"][row]),
+                self.string(columns["device"][row]),
+                self.string(columns["layout"][row]),
+            )
+            for row in range(columns.rows)
+        ]
+
+    def spec(self, row: int) -> Spec:
+        """Shape and type of a tensor; an empty one for ids out of range."""
+        specs = self._specs
+        return specs[row] if 0 <= row < len(specs) else Spec((), "", "", "")
+
+    # -- ops ------------------------------------------------------------------
+
+    @cached_property
+    def op_row(self) -> dict[int, int]:
+        """Row of each kept op, by op id."""
+        return {op: row for row, op in enumerate(self.table(Table.OP)["id"])}
+
+    def op_rows_between(self, first: int, end: int) -> range:
+        """Rows of the kept ops with first <= id < end (ids rise within a thread's flush)."""
+        ids = self.op_ids
+        return range(bisect.bisect_left(ids, first), bisect.bisect_left(ids, end))
+
+    @cached_property
+    def op_ids(self) -> Any:
+        """Op id of each row."""
+        return self.table(Table.OP)["id"]
+
+    def op_name(self, row: int) -> str:
+        """What torch calls the op in this row: `relu`, `add_`, `requires_grad.__set__`."""
+        return self.string(self.table(Table.OP)["name"][row])
+
+    # -- names, leaves, events, errors ------------------------------------------
+
+    @cached_property
+    def leaves(self) -> dict[int, LeafRow]:
+        """Parameters and other leaves, by serial."""
+        columns = self.table(Table.LEAF)
+        kinds = set(LeafKind)
+        found = {}
+        for row in range(columns.rows):
+            serial = columns["serial"][row]
+            kind = columns["kind"][row]
+            found[serial] = LeafRow(
+                serial,
+                LeafKind(kind) if kind in kinds else LeafKind.TENSOR,
+                self.spec(columns["spec"][row]),
+                columns["frame"][row],
+                columns["flags"][row],
+                columns["op"][row],
+            )
+        return found
+
+    @cached_property
+    def names(self) -> dict[int, list[tuple[str, str]]]:
+        """(root variable, dotted path) of a serial, best first; root may be empty."""
+        columns = self.table(Table.NAME)
+        found: dict[int, list[tuple[str, str]]] = {}
+        kinds = columns["kind"]
+        for row in sorted(range(columns.rows), key=lambda row: int(kinds[row] == LeafKind.TENSOR)):
+            if kinds[row] <= LeafKind.TENSOR:
+                pair = (self.string(columns["root"][row]), self.string(columns["name"][row]))
+                known = found.setdefault(columns["object"][row], [])
+                if pair not in known:
+                    known.append(pair)
+        return found
+
+    def name(self, serial: int) -> str:
+        """`model.encoder.weight`, `h`, or empty."""
+        known = self.names.get(serial)
+        if not known:
+            return ""
+        root, path = known[0]
+        return f"{root}.{path}" if root and path else root or path
+
+    @cached_property
+    def module_names(self) -> dict[int, str]:
+        """Dotted path of a module, by id, where one is known."""
+        columns = self.table(Table.NAME)
+        found: dict[int, str] = {}
+        for row in range(columns.rows):
+            if columns["kind"][row] == MODULE_NAME:
+                root = self.string(columns["root"][row])
+                path = self.string(columns["name"][row])
+                found.setdefault(columns["object"][row], f"{root}.{path}".strip("."))
+        return found
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """All events, in the order in which they happened."""
+        columns = self.table(Table.EVENT)
+        cached = lru_cache(maxsize=4096)(self.detail)
+        found = [
+            Event(
+                self.string(columns["kind"][row]),
+                columns["frame"][row],
+                columns["op"][row],
+                columns["backward"][row],
+                columns["object"][row],
+                cached(columns["detail"][row]),
+            )
+            for row in range(columns.rows)
+        ]
+        return found
+
+    @cached_property
+    def errors(self) -> list[ErrorRow]:
+        """All exceptions that were seen."""
+        columns = self.table(Table.ERROR)
+        return [
+            ErrorRow(
+                row,
+                self.string(columns["type"][row]),
+                self.string(columns["message"][row]),
+                columns["frame"][row],
+                columns["op"][row],
+                columns["backward"][row],
+                bool(columns["uncaught"][row]),
+                self.detail(columns["detail"][row]),
+            )
+            for row in range(columns.rows)
+        ]
+
+
+MODULE_NAME = 9  # NAME.kind of a module
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as Python counts them: form feeds and the like do not end one."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

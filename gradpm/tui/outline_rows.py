@@ -1,0 +1,168 @@
+"""How the graph pane's rows look, and what each stands for."""
+
+from __future__ import annotations
+
+from gradpm.diagnose.finding import Location, Step
+from gradpm.trace.schema import Table
+from gradpm.tui.cells import Cell, Row, plain, spread
+from gradpm.tui.evidence import Evidence
+from gradpm.tui.graph_view import GraphView
+from gradpm.tui.grouping import Kind, call_label, module_class
+from gradpm.tui.marks import bar, count, number
+from gradpm.tui.outline import RowKind
+
+_BAD_WORD = {1: ("○ zero", "warning"), 2: ("✖ Inf", "error"), 3: ("✖ NaN", "error")}
+
+
+class OutlineRows:
+    """The rows of one graph, made from its arrays when they come into sight."""
+
+    def __init__(self, evidence: Evidence, view: GraphView) -> None:
+        self.evidence = evidence
+        self.view = view
+        self._names: dict[int, str] = {}
+
+    def row(self, row: int, width: int, sign: Cell, matches: bool) -> Row:
+        """One row, by its kind; `sign` is its fold's triangle."""
+        outline = self.view.outline
+        kind, ref = int(outline.kind[row]), int(outline.ref[row])
+        depth = min(int(outline.tree.depth[row]), max(2, width // 6))
+        indent: Row = [("│ " * depth, "faint")] if depth else []
+        if kind == RowKind.GROUP:
+            left, right = self._group(row, ref)
+        elif kind in (RowKind.CUT, RowKind.LOST):
+            left, right = self._lost(ref, kind == RowKind.CUT)
+        else:
+            left, right = self._node(ref, kind == RowKind.REFERENCE, width)
+        if kind == RowKind.REFERENCE:
+            sign = ("↗ ", "note")
+        if matches:
+            left = [(text, "match" if at == 0 else role) for at, (text, role) in enumerate(left)]
+        return spread([*indent, sign, *left], right, width, least=2 * depth + 16)
+
+    def place(self, row: int) -> tuple[Location | None, str, str]:
+        """(place, reason, role) of a row."""
+        outline, evidence = self.view.outline, self.evidence
+        kind, ref = int(outline.kind[row]), int(outline.ref[row])
+        if kind == RowKind.CUT:
+            return self.view.lost[ref][0].location, "the gradient stops here", "error"
+        if kind == RowKind.LOST:
+            return self.view.lost[ref][0].location, "no gradient", "none"
+        if kind != RowKind.GROUP:
+            return self.place_of(ref)
+        user = None
+        if outline.groups.kind[ref] is Kind.CALL:
+            frames = evidence.trace.table(Table.SCOPE)["frame"]
+            user = evidence.trace.user_frame(frames[outline.groups.ref[ref]])
+        if user is not None:
+            return evidence.location(user), self.group_label(ref)[0], "accent"
+        return self.place_of(self.node(row))
+
+    def node(self, row: int) -> int:
+        """The node of a row, of a group its first; -1 for none."""
+        outline = self.view.outline
+        while row < len(outline.kind) and outline.kind[row] == RowKind.GROUP:
+            row += 1
+        if row >= len(outline.kind) or outline.kind[row] in (RowKind.CUT, RowKind.LOST):
+            return -1
+        return int(outline.ref[row])
+
+    def _group(self, row: int, group: int) -> tuple[Row, Row]:
+        view = self.view
+        nodes, leaves = view.outline.counts(row)
+        tail = count(nodes, "node") + (f" · {count(leaves, 'param')}" if leaves else "")
+        label, kind = self.group_label(group)
+        return [(label, "accent"), (f"  {kind}" if kind else "", "dim")], [(tail, "dim")]
+
+    def group_label(self, group: int) -> tuple[str, str]:
+        """What a group is called, and its module's class."""
+        groups, trace = self.view.outline.groups, self.evidence.trace
+        if groups.kind[group] is Kind.CALL:
+            scope = groups.ref[group]
+            label, kind = call_label(trace, scope), module_class(trace, scope)
+            return plain(label), "" if kind == label else plain(kind)
+        if groups.kind[group] is Kind.LINE:
+            frame = trace.frame(groups.ref[group])
+            place = self.evidence.location(frame)
+            return plain(groups.label[group]), plain(place.short()) if place else ""
+        return plain(groups.label[group]), ""
+
+    def _node(self, node: int, reference: bool, width: int) -> tuple[Row, Row]:
+        graph, trace = self.view.outline.graph, self.evidence.trace
+        serial = int(graph.leaf[node])
+        if serial:
+            name = plain(trace.name(serial)) or "a leaf"
+            left: Row = [("◆ ", "ok"), (name, "text")]
+            known = trace.leaves.get(serial)
+            if known is not None and width >= 70:
+                left.append((f"  {list(known.spec.shape)}", "dim"))
+        else:
+            left = [(self._node_name(int(graph.name[node])), "dim" if reference else "text")]
+            where = self._module(node) if width >= 64 else ""
+            left.append((f"  {where}", "dim"))
+        right = self._norm(node)
+        place = trace.frame(int(graph.frame[node])) if graph.frame[node] else None
+        if place is not None and width >= 56:
+            right.append((f"  {_short(place.path, place.line):>12}", "accent"))
+        elif right and width >= 56:
+            right.append((" " * 14, "text"))
+        return left, right
+
+    def _norm(self, node: int) -> Row:
+        graph = self.view.outline.graph
+        if graph.bad[node]:
+            word, role = _BAD_WORD[int(graph.bad[node])]
+            return [(f"{word:>12}", role)]
+        if not graph.looked[node]:
+            return []
+        value = float(graph.norm[node])
+        return [
+            (bar(value, self.view.low, self.view.high), "bar"),
+            (f" {number(value):>6}", "text"),
+        ]
+
+    def _lost(self, at: int, cut: bool) -> tuple[Row, Row]:
+        step, _ = self.view.lost[at]
+        place: Row = [(plain(step.location.short()), "accent")] if step.location else []
+        if cut:
+            words = "  the gradient stops"
+            return [("✂ ", "error"), (plain(step.label), "error"), (words, "error")], place
+        return [("○ ", "none"), (plain(step.label), "text"), ("  no gradient", "none")], place
+
+    def _node_name(self, string: int) -> str:
+        name = self._names.get(string)
+        if name is None:
+            name = plain(self.evidence.trace.string(string)).rpartition("::")[2]
+            head, backward, digits = name.rpartition("Backward")
+            name = head if backward and digits.isdigit() and head else name
+            self._names[string] = name
+        return name
+
+    def _module(self, node: int) -> str:
+        return plain(call_label(self.evidence.trace, int(self.view.outline.graph.scope[node])))
+
+    def place_of(self, node: int) -> tuple[Location | None, str, str]:
+        """(place, reason, role) of a node."""
+        view, evidence = self.view, self.evidence
+        if node < 0:
+            return None, "", "accent"
+        graph = view.outline.graph
+        serial = int(graph.leaf[node])
+        if serial:
+            known = evidence.trace.leaves.get(serial)
+            frame = evidence.trace.user_frame(known.frame) if known else None
+            return evidence.location(frame), plain(evidence.trace.name(serial)), "accent"
+        frame = evidence.trace.frame(int(graph.frame[node]))
+        return evidence.location(frame), self._node_name(int(graph.name[node])), "accent"
+
+    def station(self, node: int) -> Step:
+        """A node as a station of a path."""
+        graph = self.view.outline.graph
+        place, label, _ = self.place_of(node)
+        norm = f"‖g‖ {number(float(graph.norm[node]))}" if graph.looked[node] else ""
+        kind = "parameter" if graph.leaf[node] else "op" if node else "loss"
+        return Step(kind, label, norm, place, node=node)
+
+
+def _short(path: str, line: int) -> str:
+    return plain(f"{path.replace(chr(92), '/').rpartition('/')[2]}:{line}")

@@ -1,0 +1,93 @@
+"""The way of the gradient, from the loss to where it stops and on to the parameter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from gradpm.diagnose.finding import Finding, Location, Step
+from gradpm.tui.cells import Row, fit, fit_row, plain
+from gradpm.tui.marks import Mark
+from gradpm.tui.rows_pane import RowsPane
+
+_CUT = Mark("✂", "cut", "error")
+_SPOILT = Mark("✖", "bad from here", "error")
+_GAP = Mark("┄", "not recorded", "dim")
+_LIVE = Mark("●", "live", "ok")
+_DEAD = Mark("○", "no gradient", "none")
+
+
+def from_loss(path: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The stations with the loss first, however the diagnosis ordered them."""
+    if path and path[-1].kind in ("loss", "backward") and path[0].kind not in ("loss", "backward"):
+        return path[::-1]
+    return path
+
+
+class PathPane(RowsPane):
+    """One row per station; what lies behind a cut is drawn hollow."""
+
+    HELP_TEXT: ClassVar[str] = (
+        "The gradient's way from the loss (top) towards the parameter. ● it arrives here, "
+        "✂ it stops here, ○ it never came. Moving shows each station's line in the source."
+    )
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, title="Path")
+        self.steps: tuple[Step, ...] = ()
+        self._marks: list[Mark] = []
+        self._label_width = self._place_width = 0
+        self._empty = "This finding has no path."
+
+    def show_nothing(self) -> None:
+        """Where there is no finding."""
+        self._empty = "Choose a node of the graph and press w: its way to the loss stands here."
+        self.show_steps((), "Path")
+
+    def show(self, finding: Finding) -> None:
+        """Draw the path of a finding, the cursor on its cut."""
+        turn = _SPOILT if finding.code.startswith("GP3") else _CUT
+        self.show_steps(from_loss(finding.path), "Path", turn)
+
+    def show_steps(self, steps: tuple[Step, ...], title: str, turn: Mark = _CUT) -> None:
+        """Draw these stations, the loss first; `turn` marks where the gradient is lost."""
+        self.title = title
+        self.steps = steps
+        self._marks = []
+        lost = False
+        for step in self.steps:
+            cut = step.kind == "cut"
+            usual = _DEAD if lost else _LIVE
+            self._marks.append(turn if cut else _GAP if step.kind == "gap" else usual)
+            lost = lost or cut
+        self._label_width = max((len(step.label) for step in steps), default=0) + 4
+        places = (step.location.short() for step in steps if step.location)
+        self._place_width = max(map(len, places), default=0)
+        self.rows_changed(next((i for i, s in enumerate(steps) if s.kind == "cut"), 0))
+
+    @property
+    def location(self) -> Location | None:
+        """Where the station under the cursor stands in the source."""
+        return self.steps[self.line].location if self.steps else None
+
+    def row_count(self) -> int:
+        """One row per station, or one that says there is no path."""
+        return len(self.steps) or 1
+
+    def row(self, line: int, width: int) -> Row:
+        """`✂ h    .detach()    model.py:31   gradient stops`."""
+        if not self.steps:
+            return [(self._empty, "dim")]
+        step, mark = self.steps[line], self._marks[line]
+        guide = {_LIVE: "│ ", _DEAD: "┊ ", _GAP: "│ "}.get(mark, "") if line else ""
+        place = plain(step.location.short()) if step.location else ""
+        room = max(12, min(self._label_width, width - self._place_width - 16))
+        name = fit(plain(step.label), room - len(guide))
+        loud = step.kind == "cut"
+        row: Row = [
+            (guide, "faint"),
+            (f"{mark.symbol} ", mark.role),
+            (name.ljust(room - len(guide)), "strong" if loud else "text"),
+            (f" {place:<{self._place_width}}  ", "accent"),
+            (plain(step.detail), mark.role if loud else "dim"),
+        ]
+        return fit_row(row, width)

@@ -1,0 +1,188 @@
+"""One box that finds everything: findings, parameters, modules, lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from gradpm.diagnose.finding import Location
+from gradpm.trace.schema import FileKind, Table
+from gradpm.tui.cells import Row, fit, plain, spread
+from gradpm.tui.rows_pane import RowsPane
+
+if TYPE_CHECKING:
+    from gradpm.tui.desk import Desk
+
+Act = Callable[[], None]
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that can be gone to."""
+
+    kind: str
+    text: str
+    note: str
+    act: Act
+
+
+def targets(desk: Desk) -> list[Target]:
+    """Everything that a run can be searched for."""
+    found = [
+        Target("finding", f"{t.finding.code} {t.finding.title}", "", _to_finding(desk, at))
+        for at, t in enumerate(desk.told)
+    ]
+    found += [
+        Target(
+            "parameter", p.name, str(list(p.leaf.spec.shape)), _to_parameter(desk, p.leaf.serial)
+        )
+        for p in desk.browser.parameters.parameters
+    ]
+    trace = desk.evidence.trace
+    for name in sorted(set(trace.module_names.values())):
+        found.append(Target("module", name, "", _to_module(desk, name)))
+    found += _functions(desk)
+    for path, kind in trace.files:
+        if kind is FileKind.USER:
+            for number, line in enumerate(
+                trace.source_lines(path) if trace.source(path) else (), 1
+            ):
+                if line.strip():
+                    place = Location("", path, number, source=line.strip())
+                    found.append(
+                        Target("line", line.strip(), place.short(), _to_place(desk, place))
+                    )
+    return found
+
+
+def _functions(desk: Desk) -> list[Target]:
+    """The user's functions that were seen on a stack."""
+    trace = desk.evidence.trace
+    frames = trace.table(Table.FRAME)
+    users = {n for n, (_, kind) in enumerate(trace.files) if kind is FileKind.USER}
+    seen: dict[tuple[int, int], int] = {}
+    for row, (file, line) in enumerate(zip(frames["file"], frames["first_line"], strict=True)):
+        if file in users and line:
+            seen.setdefault((file, line), row)
+    found = []
+    for row in seen.values():
+        frame = trace.frame(row)
+        if frame is not None:
+            place = Location("", frame.path, frame.first_line, function=frame.function)
+            found.append(Target("function", frame.function, place.short(), _to_place(desk, place)))
+    return found
+
+
+def _to_finding(desk: Desk, at: int) -> Act:
+    return lambda: desk.go_to_finding(desk.told[at].finding)
+
+
+def _to_parameter(desk: Desk, serial: int) -> Act:
+    def act() -> None:
+        desk.action_focus_pane("parameters")
+        desk.browser.parameters.go_to_serial(serial)
+
+    return act
+
+
+def _to_module(desk: Desk, name: str) -> Act:
+    def act() -> None:
+        desk.action_focus_pane("parameters")
+        for parameter in desk.browser.parameters.parameters:
+            if parameter.name.startswith(f"{name}."):
+                desk.browser.parameters.go_to_serial(parameter.leaf.serial)
+                return
+
+    return act
+
+
+def _to_place(desk: Desk, place: Location) -> Act:
+    def act() -> None:
+        desk.show_place(place)
+        desk.action_focus_pane("source")
+
+    return act
+
+
+class Results(RowsPane):
+    """The targets that match, best first."""
+
+    def __init__(self) -> None:
+        super().__init__(id="results")
+        self.found: list[Target] = []
+
+    def row_count(self) -> int:
+        """At most 200 are shown."""
+        return len(self.found)
+
+    def row(self, line: int, width: int) -> Row:
+        """`parameter  encoder.fc1.weight      [64, 32]`."""
+        target = self.found[line]
+        left: Row = [(f"{target.kind:<10}", "dim"), (fit(plain(target.text), width - 12), "text")]
+        return spread(
+            left, [(plain(target.note), "accent")] if target.note else [], width, least=30
+        )
+
+
+class Search(ModalScreen[Act | None]):
+    """Type, choose, go. Every word typed must occur; smaller kinds come first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Close", id="search.close"),
+        Binding("down", "move(1)", "Down", show=False, id="search.down"),
+        Binding("up", "move(-1)", "Up", show=False, id="search.up"),
+    ]
+
+    def __init__(self, everything: list[Target]) -> None:
+        super().__init__()
+        self._everything = everything
+        self._folded = [f"{t.text} {t.note} {t.kind}".casefold() for t in everything]
+
+    def compose(self) -> ComposeResult:
+        """The box and the results."""
+        with Vertical(id="search"):
+            field = Input(
+                placeholder="search findings, parameters, modules, functions, lines", compact=True
+            )
+            field.cursor_blink = False
+            yield field
+            yield Results()
+
+    def on_mount(self) -> None:
+        """Show something before a letter is typed."""
+        self._show("")
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        self._show(event.value)
+
+    def _show(self, text: str) -> None:
+        words = text.casefold().split()
+        found = []
+        for at, folded in enumerate(self._folded):
+            if all(word in folded for word in words):
+                found.append(self._everything[at])
+                if len(found) >= _MOST:
+                    break
+        results = self.query_one(Results)
+        results.found = found
+        results.rows_changed(0)
+
+    def action_move(self, step: int) -> None:
+        """Through the results, the box keeping the keys."""
+        self.query_one(Results).line += step
+
+    @on(Input.Submitted)
+    @on(RowsPane.Chosen)
+    def _chosen(self) -> None:
+        results = self.query_one(Results)
+        self.dismiss(results.found[results.line].act if results.found else None)

@@ -1,0 +1,199 @@
+"""The user's code as it was when it ran, with the very expression marked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from gradpm.diagnose.finding import Location
+from gradpm.tui.cells import Row, fit, fit_row, plain, width_of
+from gradpm.tui.evidence import Evidence
+from gradpm.tui.rows_pane import RowsPane
+from gradpm.tui.source_text import SourceText, cut, painted
+
+_MANY = 8
+_ARROW = 3
+
+
+class SourcePane(RowsPane):
+    """A file, its marked expression, and a gutter sign at every line that made graph nodes."""
+
+    HELP_TEXT: ClassVar[str] = (
+        "The source as it was embedded in the trace. ▶ marks the line in question, the coloured "
+        "part is the very expression; ▪ stands at lines that made nodes of the autograd graph. "
+        "Long lines scroll with ← and →."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "sideways(-8)", "Scroll left", show=False, id="source.left"),
+        Binding("right,l", "sideways(8)", "Scroll right", show=False, id="source.right"),
+        Binding("o", "ops", "Ops on this line", id="source.ops"),
+        Binding("u", "user_line(1)", "Next line with nodes", id="source.next_line"),
+        Binding("U", "user_line(-1)", "Line before", show=False, id="source.line_before"),
+    ]
+
+    class OpsWanted(Message):
+        """Show which calls ran on a line."""
+
+        def __init__(self, path: str, line: int) -> None:
+            super().__init__()
+            self.path, self.line = path, line
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, title="Source")
+        self.place: Location | None = None
+        self._asked: tuple[int, Location | None, str, str] | None = None
+        self._reason = ""
+        self._role = "error"
+        self._texts: dict[tuple[int, str], SourceText] = {}
+        self._changed: dict[tuple[int, str], bool | None] = {}
+        self._text = SourceText([])
+        self._shift = 0
+        self.marks: dict[int, int] = {}
+        self._lost = "No source line belongs to this."
+
+    def show(self, evidence: Evidence, place: Location | None, reason: str, role: str) -> None:
+        """Show a place; `reason` is what stands behind its line."""
+        asked = (id(evidence), place, reason, role)
+        if asked == self._asked and (place is None or self.line == place.line - 1):
+            return  # nothing to repaint: going down a graph often stays on one line
+        self._asked = asked
+        self.place, self._reason, self._role = place, reason, role
+        self._shift = 0
+        if place is None:
+            self._text, self.title = SourceText([]), "Source"
+            self.rows_changed(0)
+            return
+        key = (id(evidence), place.file)
+        if key not in self._texts:
+            source = evidence.trace.source(place.file)
+            lines = evidence.trace.source_lines(place.file) if source else []
+            self._texts[key] = SourceText(lines)
+            self._changed[key] = evidence.has_changed(place.file) if source else None
+        self._text = self._texts[key]
+        self.title = self._heading(place, self._changed[key])
+        self._shift = self._shift_to_mark(place)
+        self.rows_changed(place.line - 1)
+        self._centre()
+
+    def show_marks(self, marks: dict[int, int]) -> None:
+        """How many graph nodes each line (from 1) made."""
+        if marks != self.marks:
+            self.marks = marks
+            self.refresh()
+
+    def _heading(self, place: Location, changed: bool | None) -> str:
+        name = plain(place.file.replace("\\", "/").rpartition("/")[2])
+        inside = f" · {plain(place.function)}" if place.function not in ("", "<module>") else ""
+        note = " · changed on disk since the run" if changed else ""
+        return f"{name}{inside}{note}"
+
+    @property
+    def here(self) -> Location | None:
+        """The marked place, or where the cursor has been moved to since."""
+        place = self.place
+        if place is None or not len(self._text) or self.line == place.line - 1:
+            return place
+        return Location("", place.file, self.line + 1, source=self._text.lines[self.line].strip())
+
+    def row_count(self) -> int:
+        """The file's lines, or what is known where it has no source."""
+        return len(self._text) or (2 if self.place else 1)
+
+    def row(self, line: int, width: int) -> Row:
+        """`▶  31      h = h.detach()      ← the gradient stops here`."""
+        if not len(self._text):
+            return fit_row(self._sourceless(line), width)
+        place = self.place
+        assert place is not None
+        digits = max(3, len(str(len(self._text))))
+        culprit = line == place.line - 1
+        sign = (
+            ("▶", self._role)
+            if culprit
+            else ("▪", "accent")
+            if line + 1 in self.marks
+            else (" ", "text")
+        )
+        gutter: Row = [sign, (f"{line + 1:>{digits}}  ", "strong" if culprit else "faint")]
+        code = self._code(line, place)
+        if self._shift:
+            code = cut(code, self._shift, 1 << 30)
+        if culprit and self._reason:
+            return self._with_reason(gutter, code, width)
+        return fit_row(gutter + code, width)
+
+    def _code(self, line: int, place: Location) -> Row:
+        """A line's cells, the marked expression in its own role."""
+        code = self._text.cells(line)
+        last = max(place.line, place.end_line)
+        if not place.line - 1 <= line <= last - 1:
+            return code
+        shown = self._text.lines[line]
+        first = len(shown) - len(shown.lstrip())
+        end = len(shown)
+        if place.column and line == place.line - 1:
+            first = self._text.character(line, place.column)
+        if place.end_column and line == last - 1:
+            end = self._text.character(line, place.end_column)
+        return painted(code, first, end, "mark") if end > first else code
+
+    def _with_reason(self, gutter: Row, code: Row, width: int) -> Row:
+        """The reason behind the code, as much as fits; a long line leaves it only its arrow."""
+        room = width - width_of(gutter)
+        code = fit_row(code, room - _ARROW)
+        reason = fit(self._reason, room - width_of(code) - _ARROW - 1)
+        words = f"  ← {reason}" if len(reason) >= min(len(self._reason), _ARROW * 2) else "  ←"
+        return [*gutter, *code, (words, self._role)]
+
+    def _shift_to_mark(self, place: Location) -> int:
+        """How far to scroll sideways so that a mark far to the right is seen."""
+        if not place.column or not 0 < place.line <= len(self._text):
+            return 0
+        first = self._text.character(place.line - 1, place.column)
+        width = self.scrollable_content_region.width
+        if not width:  # not laid out yet: on_resize comes
+            return 0
+        room = max(20, width - 8)
+        return max(0, first - room // 2) if first > room - 12 else 0
+
+    def _sourceless(self, line: int) -> Row:
+        place = self.place
+        if place is None:
+            return [(self._lost, "dim")]
+        if line == 0:
+            return [(plain(place.short()), "accent"), (f"  {plain(place.source.strip())}", "text")]
+        return [("The trace holds no source for this file.", "dim")]
+
+    def _centre(self) -> None:
+        """The marked line a third down from the top."""
+        height = self.scrollable_content_region.height
+        if height and self.place is not None and len(self._text):
+            top = max(0, self.place.line - 1 - max(1, height // 3))
+            self.scroll_to(y=top, animate=False, force=True)
+
+    def on_resize(self) -> None:
+        """Keep the marked line in sight."""
+        super().on_resize()
+        if self.place is not None:
+            self._shift = self._shift_to_mark(self.place)
+        self._centre()
+
+    def action_sideways(self, columns: int) -> None:
+        """Scroll long lines."""
+        longest = max((len(line) for line in self._text.lines), default=0)
+        self._shift = max(0, min(self._shift + columns, longest - _MANY))
+        self.refresh()
+
+    def action_ops(self) -> None:
+        """Which calls ran on this line."""
+        if self.here is not None:
+            self.post_message(self.OpsWanted(self.here.file, self.here.line))
+
+    def action_user_line(self, step: int) -> None:
+        """The next line, down or up, that made graph nodes."""
+        lines = sorted(self.marks)
+        ahead = [n for n in lines if (n - 1 - self.line) * step > 0]
+        if ahead:
+            self.line = (ahead[0] if step > 0 else ahead[-1]) - 1

@@ -1,0 +1,17 @@
+"""A limit of 0 does not switch clipping off."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = torch.optim.Adam(net.parameters())
+for _ in range(6):
+    x = torch.randn(8, 3)
+    loss = F.mse_loss(net(x), x[:, :1])
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 0.0)  # <<culprit
+    optimizer.step()  # <<second

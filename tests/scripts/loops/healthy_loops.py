@@ -1,0 +1,122 @@
+"""Loops that look odd and are right."""
+
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+
+
+def accumulating():
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(net.parameters())
+    for micro in range(16):
+        (net(torch.randn(8, 3)).pow(2).mean() / 4).backward()
+        if micro % 4 == 3:
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def adversarial():
+    """The critic's stray gradients are cleared before they are used."""
+    make, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    make_optimizer = torch.optim.Adam(make.parameters())
+    judge_optimizer = torch.optim.Adam(judge.parameters())
+    for step in range(8):
+        made = make(torch.randn(16, 2))
+        judge_optimizer.zero_grad()
+        (judge(made.detach()).mean() - judge(torch.randn(16, 2)).mean().tanh()).backward()
+        judge_optimizer.step()
+        if step % 2:
+            make_optimizer.zero_grad()
+            judge(made).pow(2).mean().backward()
+            make_optimizer.step()
+
+
+def by_hand():
+    weight = torch.zeros(3, requires_grad=True)
+    for _ in range(8):
+        (torch.randn(8, 3) @ weight - 1).pow(2).mean().backward()
+        with torch.no_grad():
+            weight -= 0.05 * weight.grad
+        weight.grad = None
+
+
+def in_backward():
+    """Each parameter is stepped and cleared by a hook."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    optimizers = {p: torch.optim.SGD([p], lr=0.05) for p in net.parameters()}
+
+    def apply(p):
+        optimizers[p].step()
+        optimizers[p].zero_grad()
+
+    for p in net.parameters():
+        p.register_post_accumulate_grad_hook(apply)
+    for _ in range(8):
+        net(torch.randn(8, 3)).pow(2).mean().backward()
+
+
+def closure():
+    point = nn.Parameter(torch.tensor([2.0, 1.0]))
+    optimizer = torch.optim.LBFGS([point], max_iter=4)
+
+    def value():
+        optimizer.zero_grad()
+        loss = (point - 1).pow(4).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(4):
+        optimizer.step(value)
+
+
+def warmed_up_and_logged():
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, step / 4))
+    state, losses = torch.zeros(4), []
+    for _ in range(12):
+        state = 0.9 * state.detach() + 0.1 * net(torch.randn(4, 3)).squeeze(1)
+        loss = (state - 1).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+
+
+def some_skipped():
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**124)
+    for _ in range(16):
+        loss = net(torch.randn(8, 3)).pow(2).mean() * 100
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def latent_only():
+    """The net gets gradients on the way to the latent, and is not meant to learn."""
+    net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
+    latent = nn.Parameter(torch.zeros(1, 2))
+    optimizer = torch.optim.Adam([latent], lr=0.1)
+    for _ in range(8):
+        loss = (net(latent) - 1).pow(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+for program in (
+    accumulating,
+    adversarial,
+    by_hand,
+    in_backward,
+    closure,
+    warmed_up_and_logged,
+    some_skipped,
+    latent_only,
+):
+    program()

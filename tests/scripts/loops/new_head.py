@@ -1,0 +1,17 @@
+"""The head is replaced after the optimizer was built."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)  # <<second
+net[2] = nn.Linear(8, 1)  # <<culprit
+for _ in range(6):
+    x = torch.randn(16, 3)
+    loss = F.mse_loss(net(x), x[:, :1])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()

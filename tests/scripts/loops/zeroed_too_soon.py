@@ -1,0 +1,16 @@
+"""Gradients are cleared between backward and step."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+
+net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = torch.optim.Adam(net.parameters())
+for _ in range(6):
+    x = torch.randn(8, 3)
+    loss = F.mse_loss(net(x), x[:, :1])
+    loss.backward()
+    net.zero_grad()  # <<culprit
+    optimizer.step()  # <<second

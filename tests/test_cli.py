@@ -1,0 +1,128 @@
+"""The command line: exit codes are an API, stdout is data, stderr narration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import ROOT, execute, under
+
+import gradpm
+from gradpm.cli.parser import COMMANDS, command_of, parser_of, split
+from gradpm.cli.traces import chosen
+from gradpm.errors import TraceNotFound, UsageError
+
+
+def test_version_and_help_are_data(tmp_path: Path) -> None:
+    assert under(["--version"], tmp_path).out == f"gradpm {gradpm.__version__}\n"
+    overview = under([], tmp_path)
+    assert all(name in overview.out for name in COMMANDS)
+    for name in COMMANDS:
+        ran = under([name, "--help"], tmp_path)
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.startswith(f"usage: gradpm {name}")
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    door = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from gradpm.cli import main\n"
+        "try: main(['run', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'rich', 'textual', 'asyncio', 'pygments'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    assert execute([sys.executable, "-c", door], tmp_path).err == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["rum", "x.py"], 64, "did you mean: gradpm run?"),
+        (["train.py"], 64, "did you mean: gradpm run train.py?"),
+        (["run"], 64, "there is nothing to run"),
+        (["run", "--oput", "x"], 64, "see: gradpm run --help"),
+        (["run", "--every", "0", "x.py"], 64, "--every"),
+        (["run", "nowhere.py"], 66, "nowhere.py does not exist"),
+        (["run", "no-such-command"], 66, "no-such-command does not exist"),
+        (["report"], 72, "there is no trace in"),
+        (["open", "nowhere.gpm"], 72, "nowhere.gpm does not exist"),
+        (["check", "."], 72, "there is no trace in"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence_and_a_code(
+    tmp_path: Path, words: list[str], code: int, told: str
+) -> None:
+    ran = under(words, tmp_path)
+    assert (ran.status, ran.out) == (code, "")
+    assert ran.err.startswith("gradpm: ")
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_debug_shows_our_own_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in under(["report"], tmp_path, GRADPM_DEBUG="1").err
+
+
+def test_what_follows_the_script_is_the_scripts() -> None:
+    parser = parser_of("run")
+    cases = {
+        "train.py --help": ([], ["train.py", "--help"]),
+        "-o t.gpm --force train.py -o x": (["-o", "t.gpm", "--force"], ["train.py", "-o", "x"]),
+        "--output=t.gpm -m pkg --force": (["--output=t.gpm"], ["-m", "pkg", "--force"]),
+        "--every 3 -- -odd --quiet": (["--every", "3"], ["-odd", "--quiet"]),
+        "--quiet -cpass -h": (["--quiet"], ["-cpass", "-h"]),
+        "- x": ([], ["-", "x"]),
+    }
+    assert {words: split(parser, words.split()) for words in cases} == cases
+
+
+def test_run_options_have_their_defaults() -> None:
+    asked = command_of(["run", "--no-source", "train.py"])
+    assert asked is not None
+    got = asked.arguments
+    assert (got.detail, got.every, got.max_size, got.stats) == ("auto", 1, 256, "auto")
+    assert got.no_source
+    assert not got.keep_compile
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    door = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import gradpm.cli.report as r, gradpm.cli as c, gradpm.cli.parser as p\n"
+        "class M: run = staticmethod(lambda a: r.deliver('x' * 1000000, None) or 0)\n"
+        "p.command_of = lambda words: p.Asked(M, None)\n"
+        "sys.exit(c.main([]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", door], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 141
+    process.stderr.close()
+
+
+def test_which_traces_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TraceNotFound):
+        chosen([])
+    for age, name in enumerate(["b.rank1.gpm", "b.rank0.gpm", "a.gpm", "x.txt"]):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    assert [path.name for path in chosen([])] == ["b.rank0.gpm", "b.rank1.gpm"]
+    assert [path.name for path in chosen(["a.gpm"])] == ["a.gpm"]
+    assert [path.name for path in chosen(["b.gpm"])] == ["b.rank0.gpm", "b.rank1.gpm"]
+    assert len(chosen(["."])) == 3
+    with pytest.raises(TraceNotFound, match=r"c\.gpm"):
+        chosen(["c.gpm"])
+
+
+def test_a_wrong_command_is_a_usage_error() -> None:
+    with pytest.raises(UsageError):
+        command_of(["frobnicate"])

@@ -1,0 +1,38 @@
+"""Leaky loops: what no optimizer owns, what is never cleared, never stepped, never let go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from judged import assert_told, findings_of
+
+TWO = "net.0.weight net.0.bias net.2.weight net.2.bias"
+EXPECTED = {
+    "new_head": ("GP402", "net.2.weight net.2.bias"),
+    "never_zeroed": ("GP403", TWO),
+    "stepped_twice": ("GP404", TWO),
+    "zeroed_too_soon": ("GP112", TWO),
+    "bare_backward": ("GP113", TWO),
+    "clipped_to_nothing": ("GP405", TWO),
+    "schedule_of_zeros": ("GP405", TWO),
+    "scaler_each_step": ("GP406", TWO),
+    "running_mean": ("GP407", "mean"),
+    "kept_outputs": ("GP407", "outputs"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
+    assert_told(f"loops/{name}", *EXPECTED[name], tmp_path)
+
+
+def test_tells_of_layers_in_a_plain_list(tmp_path: Path) -> None:
+    (found,) = findings_of("loops/plain_list", tmp_path)
+    assert found.code == "GP401"
+    assert len(found.subjects) == 4
+    assert "ModuleList" in found.fix
+
+
+def test_is_silent_on_loops_that_only_look_odd(tmp_path: Path) -> None:
+    assert findings_of("loops/healthy_loops", tmp_path) == []

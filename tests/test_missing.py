@@ -1,0 +1,52 @@
+"""Why a gradient is None: the right code, line and parameters; silence on healthy programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from launching import ROOT, under
+
+from gradpm.diagnose import Finding, Severity
+from gradpm.report.view import read_all
+
+FOLDER = ROOT / "tests/scripts/missing"
+EXPECTED = {
+    "no_grad_block": ("GP102", "encoder.weight encoder.bias"),
+    "list_round_trip": ("GP104", "model.scale"),
+    "dropped_result": ("GP107", "model.gate.weight model.gate.bias"),
+    "function_returns_none": ("GP110", "w"),
+    "inputs_left_out": ("GP109", "model.0.weight model.0.bias"),
+    "reentrant_checkpoint": ("GP111", "stem.weight stem.bias"),
+    "non_leaf": ("GP108", "w"),
+}
+
+
+def findings_of(name: str, folder: Path) -> list[Finding]:
+    trace = folder / f"{name}.gpm"
+    under(["run", "--quiet", "--output", str(trace), str(FOLDER / f"{name}.py")], folder)
+    found = read_all([trace]).findings
+    return [finding for finding in found if finding.severity is not Severity.NOTE]
+
+
+def marked(name: str, kind: str) -> int:
+    lines = (FOLDER / f"{name}.py").read_text().splitlines()
+    return next((n for n, text in enumerate(lines, 1) if re.search(f"<<{kind}", text)), 0)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
+    code, subjects = EXPECTED[name]
+    found = findings_of(name, tmp_path)
+    assert [finding.code for finding in found] == [code]
+    assert found[0].culprit is not None
+    assert found[0].culprit.line == marked(name, "culprit")
+    assert {subject.name for subject in found[0].subjects} == set(subjects.split())
+    second = marked(name, "second")
+    assert not second or second in {location.line for location in found[0].locations}
+
+
+@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets"])
+def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
+    assert findings_of(name, tmp_path) == []

@@ -1,0 +1,44 @@
+"""Bad numbers: the first op that made one, the op that lets nothing through, the depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from judged import assert_told, findings_of
+
+NET = "net.weight net.bias"
+TWO = "net.0.weight net.0.bias net.2.weight net.2.bias"
+EXPECTED = {
+    "log_in_the_data": ("GP301", NET, 1, "zero"),
+    "mask_of_nothing": ("GP301", TWO, 10, "0 / 0"),
+    "softmax_of_nothing": ("GP301", NET, 2, "-inf throughout"),
+    "hidden_overflow": ("GP301", NET, 6, "overflows"),
+    "root_of_zero": ("GP302", TWO, 31, "0 at 1 of 8 places"),
+    "rounded": ("GP303", "codec.encode.weight codec.encode.bias", 1, "6 of 6"),
+    "dead_relu": ("GP303", "net.hidden.weight net.hidden.bias net.out.weight", 1, "negative"),
+    "overshooting": ("GP305", NET, 1, "learning rate"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_names_the_first_bad_step_and_why(name: str, tmp_path: Path) -> None:
+    code, subjects, call, why = EXPECTED[name]
+    found = assert_told(f"numbers/{name}", code, subjects, tmp_path)
+    assert found.backward == call
+    assert why in found.explanation
+
+
+def test_plots_how_the_gradient_vanishes(tmp_path: Path) -> None:
+    names = {f"layers.{at}.{what}" for at in range(8) for what in ("weight", "bias")}
+    (found,) = findings_of("numbers/deep_tanh", tmp_path)
+    assert found.code == "GP304"
+    assert names <= {subject.name for subject in found.subjects}
+    assert found.culprit is not None and "torch.tanh(layer(h))" in found.culprit.source
+    bars = [step.detail.count("▇") for step in found.path]
+    assert bars == sorted(bars, reverse=True)
+    assert bars[0] > bars[-1]
+
+
+def test_is_silent_where_odd_numbers_are_meant(tmp_path: Path) -> None:
+    assert findings_of("numbers/healthy_numbers", tmp_path) == []
