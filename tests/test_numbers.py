@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from judged import assert_told, findings_of
 
+from gradpm.diagnose.facts import Facts
+from gradpm.trace.model import Trace
+from gradpm.trace.schema import GradState, Table
+
 NET = "net.weight net.bias"
 TWO = "net.0.weight net.0.bias net.2.weight net.2.bias"
 EXPECTED = {
@@ -42,3 +46,19 @@ def test_plots_how_the_gradient_vanishes(tmp_path: Path) -> None:
 
 def test_is_silent_where_odd_numbers_are_meant(tmp_path: Path) -> None:
     assert findings_of("numbers/healthy_numbers", tmp_path) == []
+
+
+def test_measures_gradients_whose_squares_overflow_or_vanish(tmp_path: Path) -> None:
+    assert findings_of("numbers/beyond_squares", tmp_path) == []
+    trace = Trace(tmp_path / "t.gpm")
+    facts = Facts(trace)
+    size = {trace.name(serial): 3**0.5 * scale for serial, scale in ((-1, 1e25), (-2, 1e-30))}
+    assert size.keys() == {"large", "small"}
+    for call in facts.accumulating:
+        for grad in call.grads.values():
+            if grad.fresh:
+                assert grad.state is GradState.FINITE
+                assert grad.norm == pytest.approx(size[trace.name(grad.leaf)], rel=1e-3)
+    nodes = trace.table(Table.NODE)
+    rows = [row for row, looked in enumerate(nodes["looked"]) if looked]
+    assert all(nodes["norm"][row] > 0 and not nodes["inf"][row] for row in rows)

@@ -60,6 +60,38 @@ json.dump(failed, sys.stdout)
 """
 
 
+WATCHER = """
+import gc, json, runpy, sys, warnings
+
+import gradpm, torch
+
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+told = {}
+for path in sys.argv[1:]:
+    torch.manual_seed(0)
+    try:
+        with gradpm.record(path.replace(".py", ".gpm")) as recording:
+            runpy.run_path(path)
+    except Exception as error:
+        print(type(error).__name__, file=sys.stderr)
+    gc.collect()
+    loud = [f for f in recording.findings if str(f.severity) != "note"]
+    told[path] = [(f.code, f.culprit and f.culprit.source) for f in loud]
+json.dump(told, sys.stdout)
+"""
+
+
+def uncaught(example: str) -> str:
+    """An example without its first `try`, so that it ends as a person's script would."""
+    lines = example.splitlines()
+    for node in ast.parse(example).body:
+        if isinstance(node, ast.Try):
+            first, last = node.body[0].lineno - 1, node.body[-1].end_lineno
+            return "\n".join(lines[: first - 1] + [line[4:] for line in lines[first:last]]) + "\n"
+    return example
+
+
 def blocks_of(text: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
@@ -105,6 +137,26 @@ def test_every_block_of_every_page_runs_and_shows_what_it_claims() -> None:
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     assert json.loads(ended.stdout) == {}
+
+
+def test_gradpm_says_of_each_minimal_example_what_its_page_is_about(tmp_path: Path) -> None:
+    paths = []
+    for code in sorted(NAMES):
+        (example,) = blocks_of(section(page(code), "A minimal example"))
+        paths.append(tmp_path / f"{code}.py")
+        paths[-1].write_text(uncaught(example))
+    ended = subprocess.run(
+        [sys.executable, "-c", WATCHER, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(OMP_NUM_THREADS="1"),
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    told = json.loads(ended.stdout)
+    for path in paths:
+        assert [code for code, _ in told[str(path)]] == [path.stem], told[str(path)]
+        assert told[str(path)][0][1] in path.read_text()
 
 
 def test_pages_refer_only_to_codes_that_exist() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,10 @@ def watch(graph: Graph) -> list[Any]:
 
 
 def _measure(gradient: Any) -> Any:
-    """(norm, largest magnitude, number) as tensors: nothing is copied while the engine runs."""
+    """(norm, largest magnitude, how many are not zero, how many there are).
+
+    The first three are tensors: nothing is copied while the engine runs.
+    """
     if (
         is_transformed()
         or gradient.layout is not torch.strided
@@ -115,6 +119,7 @@ def _measure(gradient: Any) -> Any:
         return None
     return (
         torch.linalg.vector_norm(gradient),
+        torch.linalg.vector_norm(gradient, float("inf")),
         torch.count_nonzero(gradient),
         gradient.numel(),
     )
@@ -152,15 +157,24 @@ def write_nodes(graph: Graph, backward: int, rows: Rows, strings: Any) -> None:
         )
 
 
+def _at_least(norm: float, magnitude: float) -> float:
+    return norm if magnitude <= norm < math.inf else magnitude
+
+
 def _summary(found: Any) -> tuple[int, float, float, int, int, float]:
     """(looked, norm, absmax, NaN?, Inf?, fraction of zeros) over a node's gradients."""
     measured = [one for one in found or () if one is not None]
     if not measured:
         return 0, 0.0, 0.0, 0, 0, 0.0
-    norms = [float(norm) for norm, _, _ in measured]
-    nonzero = sum(int(count) for _, count, _ in measured)
-    numbers = sum(number for _, _, number in measured)
-    nan = sum(norm != norm for norm in norms)
-    inf = sum(norm == float("inf") for norm in norms)
-    norm = float(sum(n * n for n in norms if n == n and n != float("inf")) ** 0.5)
-    return 1, min(norm, 3e38), 0.0, nan, inf, 1.0 - nonzero / numbers
+    largest = [float(magnitude) for _, magnitude, _, _ in measured]
+    nonzero = sum(int(count) for _, _, count, _ in measured)
+    numbers = sum(number for _, _, _, number in measured)
+    nan = sum(magnitude != magnitude for magnitude in largest)
+    inf = sum(magnitude == math.inf for magnitude in largest)
+    norm, absmax = 0.0, 0.0
+    for (norm_found, *_), magnitude in zip(measured, largest, strict=True):
+        if math.isfinite(magnitude):
+            # beyond 1e19 and below 1e-23 the squares overflow or vanish: it is at least this
+            norm = math.hypot(norm, _at_least(float(norm_found), magnitude))
+            absmax = max(absmax, magnitude)
+    return 1, min(norm, 3e38), absmax, nan, inf, 1.0 - nonzero / numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -153,8 +154,10 @@ class Leaves:
                 state = GradState.NAN
             elif stats[2]:
                 state = GradState.INF
-            elif (deep and norm is not None and norm != norm) or norm == float("inf"):
-                state = GradState.FINITE  # only the square overflowed
+            elif norm is not None and (stats[0] if norm == 0.0 else not norm < math.inf):
+                state = GradState.FINITE  # only the squares overflowed, or vanished
+                with quiet():
+                    norm = stats[0] * float(torch.linalg.vector_norm(grad / stats[0]))
             self._write(backward, known, tensor, state, flags, norm or 0.0, stats)
         return bad
 

@@ -75,7 +75,6 @@ def _by_shape(case: Case, strays: list[int]) -> dict[int, int]:
 
 def tell(case: Case, replaced: dict[int, int]) -> None:
     """One finding for each line that put new parameters in the place of old ones."""
-    """One finding for each line that replaced some."""
     places, words = case.places, case.words
     groups: dict[tuple[str, int], list[int]] = {}
     lines: dict[tuple[str, int], Location | None] = {}

@@ -52,7 +52,7 @@ def _sorted(case: Case, idle: Idle) -> Idle:
         last = max(step.fresh(serial)[-1][0].op_end for serial in got)
         clearing = loop.cleared(got, last, end)
         if clearing is not None:
-            early = _forward_between(case, clearing.op, step)
+            early = not idle.steps[0].calls or _forward_between(case, clearing.op, step)
             (idle.early if early else idle.cleared).append((step, clearing))
     return idle
 
