@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from launching import ROOT, execute, under
 
 import gradpm
+from gradpm import errors
 from gradpm.cli.parser import COMMANDS, command_of, parser_of, split
 from gradpm.cli.traces import chosen
 from gradpm.errors import TraceNotFound, UsageError
@@ -58,9 +60,19 @@ def test_what_cannot_be_done_is_a_sentence_and_a_code(
 ) -> None:
     ran = under(words, tmp_path)
     assert (ran.status, ran.out) == (code, "")
-    assert ran.err.startswith("gradpm: ")
+    sentence, hint = ran.err.splitlines()
+    assert sentence.startswith("gradpm: ")
+    assert hint.startswith("  ")
     assert told in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_every_error_has_a_hint() -> None:
+    family = {name for name in vars(errors) if name[0].isupper()} - {"DamagedColumn"}
+    for path in (ROOT / "gradpm").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in family:
+                assert len(node.args) == 2, f"{path.name}:{node.lineno}"
 
 
 def test_debug_shows_our_own_traceback(tmp_path: Path) -> None:

@@ -199,6 +199,8 @@ def test_an_unknown_code_is_told_what_is_near(asked: str, hint: str) -> None:
 def test_explain_prints_the_page(tmp_path: Path) -> None:
     ran = under(["explain", "GP101"], tmp_path)
     assert (ran.status, ran.out, ran.err) == (0, page("GP101"), "")
+    ran = under(["explain"], tmp_path)
+    assert ran.out.splitlines() == [f"{code}  {NAMES[code]}" for code in sorted(NAMES)]
     ran = under(["explain", "GP100"], tmp_path)
     assert (ran.status, ran.out) == (64, "")
     assert "did you mean GP101" in ran.err

@@ -118,6 +118,20 @@ def test_the_verdict_is_safe_too() -> None:
     assert len(told.splitlines()) <= 12
 
 
+@pytest.mark.parametrize("columns", [200, 80, 50, None])
+def test_the_verdict_and_the_report_fit_the_terminal(columns: int | None) -> None:
+    text = "a rather long sentence, told again and again, " * 12
+    long = replace(finding(), title=text, explanation=text, fix=text)
+    told = verdict_of(run_of(long, long), columns=columns)
+    width = min(columns or 96, 96)
+    assert len(told.splitlines()) <= 12
+    assert all(len(line) <= width for line in told.splitlines())
+    assert " …" in told
+    prose = [line for line in to_text(run_of(long), width).splitlines() if "rather" in line]
+    assert len(prose) > 10
+    assert all(len(line) <= width for line in prose)
+
+
 class Tags(HTMLParser):
     """Collects tags, attributes and text, as a browser would see them."""
 

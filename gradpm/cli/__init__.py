@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from gradpm.errors import GradpmError
 
@@ -36,6 +37,14 @@ def tell(error: GradpmError) -> None:
     print(f"gradpm: {error.sentence}", file=sys.stderr)
     if error.hint:
         print(f"  {error.hint}", file=sys.stderr)
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """How wide the terminal is that shows a stream; None when no terminal does."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def _dispatch(words: list[str]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from gradpm.cli import columns_of
 from gradpm.cli.report import FORMATS, deliver
 from gradpm.cli.traces import chosen
 
@@ -30,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     paths = chosen(arguments.traces)
     from gradpm import report
 
-    deliver(report.render(paths, arguments.format), arguments.output)
-    worst = report.worst(paths)
-    return int(worst is not None and _LEVELS.index(worst) >= _LEVELS.index(arguments.at))
+    told, worst = report.judged(paths, arguments.format, columns_of(sys.stdout))
+    deliver(told, arguments.output)
+    return int(worst is not None and _LEVELS.index(str(worst)) >= _LEVELS.index(arguments.at))

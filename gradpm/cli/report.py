@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from gradpm.cli import columns_of
 from gradpm.cli.traces import chosen
 from gradpm.errors import OutputError
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     paths = chosen(arguments.traces)
     from gradpm import report
 
-    deliver(report.render(paths, arguments.format), arguments.output)
+    deliver(report.render(paths, arguments.format, columns_of(sys.stdout)), arguments.output)
     return 0
 
 
@@ -42,4 +43,5 @@ def deliver(text: str, output: str | None) -> None:
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror}") from None
+        hint = "name a file in a folder that exists and that you may write to"
+        raise OutputError(f"{output} cannot be written: {error.strerror}", hint) from None

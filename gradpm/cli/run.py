@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from gradpm import launch
-from gradpm.cli import tell
+from gradpm.cli import columns_of, tell
 from gradpm.errors import GradpmError, NotReached, TorchNeverImported, TorchNotFound
 
 _EXAMPLES = """\
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not paths:
             status = _without_trace(ended, trace, quiet=arguments.quiet)
         elif not arguments.quiet and _speaks():
-            _tell_verdict(paths, ended)
+            _tell_verdict(paths)
         if paths and arguments.open and _speaks():
             _open(paths)
     except KeyboardInterrupt:
@@ -117,7 +117,10 @@ def _reason(ended: launch.Ended) -> GradpmError | None:
             "pip install torch there, or name another: gradpm run path/to/python train.py",
         )
     if "boot" in signs:
-        return TorchNeverImported("the command never imported torch, so there is nothing to show")
+        return TorchNeverImported(
+            "the command never imported torch, so there is nothing to show",
+            "put gradpm run before the command that trains",
+        )
     return NotReached(
         "no python in the command let gradpm in, so nothing was recorded",
         "python's options -S, -I and -E shut it out; is it python at all?",
@@ -132,17 +135,16 @@ def _note_ending(paths: list[Path], ended: launch.Ended) -> None:
         add_meta(path, {"exit_code": ended.status})
 
 
-def _tell_verdict(paths: list[Path], ended: launch.Ended) -> None:
+def _tell_verdict(paths: list[Path]) -> None:
     """The few lines on stderr; whatever goes wrong here is not the command's fault."""
     try:
-        from gradpm import report
-
-        sys.stderr.write(report.verdict(paths, ended.told, color=_in_color()))
+        sys.stderr.write(_verdict(paths))
     except (GradpmError, OSError) as error:
         if os.environ.get("GRADPM_DEBUG"):
             raise
         sentence = getattr(error, "sentence", str(error))
-        tell(GradpmError(f"{paths[0].name} was written, but: {sentence}"))
+        hint = getattr(error, "hint", "GRADPM_DEBUG=1 gradpm report shows where")
+        tell(GradpmError(f"{paths[0].name} was written, but: {sentence}", hint))
     except Exception as error:
         if os.environ.get("GRADPM_DEBUG"):
             raise
@@ -159,5 +161,8 @@ def _open(paths: list[Path]) -> None:
         tell(error)
 
 
-def _in_color() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+def _verdict(paths: list[Path]) -> str:
+    from gradpm import report
+
+    color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return report.verdict(paths, color=color, columns=columns_of(sys.stderr))

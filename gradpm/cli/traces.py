@@ -19,13 +19,14 @@ def chosen(words: Sequence[str]) -> list[Path]:
     return [path for word in words for path in _named(Path(word))]
 
 
+_MAKE_ONE = "make one: gradpm run train.py"
+
+
 def newest(folder: Path) -> list[Path]:
     """The traces of the run that wrote last into `folder`, its ranks together."""
     found = list(folder.glob("*.gpm"))
     if not found:
-        raise TraceNotFound(
-            f"there is no trace in {folder.resolve()}", "make one: gradpm run train.py"
-        )
+        raise TraceNotFound(f"there is no trace in {folder.resolve()}", _MAKE_ONE)
     latest = max(found, key=lambda path: path.stat().st_mtime_ns)
     main = latest.with_name(latest.name.split(".rank")[0].split(".pid")[0].removesuffix(".gpm"))
     main = main.with_name(main.name + ".gpm")
@@ -36,7 +37,7 @@ def _named(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(path.glob("*.gpm"))
         if not found:
-            raise TraceNotFound(f"there is no trace in {path}")
+            raise TraceNotFound(f"there is no trace in {path}", _MAKE_ONE)
         return found
     if path.exists():
         return [path]
@@ -55,4 +56,4 @@ def _alternatives(path: Path) -> str:
 
     names = [entry.name for entry in path.parent.glob("*.gpm")]
     close = difflib.get_close_matches(path.name, names, n=1)
-    return f"did you mean {path.parent / close[0]}?" if close else ""
+    return f"did you mean {path.parent / close[0]}?" if close else _MAKE_ONE

@@ -43,11 +43,6 @@ class Ended:
     status: int
     signs: frozenset[str] | None
 
-    @property
-    def told(self) -> str:
-        """The end as people and shells name it: `0`, `1`, `SIGKILL`."""
-        return str(self.status) if self.status >= 0 else signal.Signals(-self.status).name
-
 
 def run(command: Command, trace: Path, options: Mapping[str, object]) -> Ended:
     """Run `command` to its end, recording to `trace`; the terminal's streams are its own.
@@ -150,7 +145,8 @@ def _start(argv: tuple[str, ...], environment: dict[str, str], prepare: Callable
         refused = pipe.read().decode()
     if refused:
         os.waitpid(child, 0)
-        raise ScriptNotFound(f"{argv[0]} cannot be run: {refused}")
+        hint = "it must be a program, or a script that python can read"
+        raise ScriptNotFound(f"{argv[0]} cannot be run: {refused}", hint)
     return child
 
 

@@ -49,7 +49,7 @@ def _inline(words: Sequence[str]) -> Command:
     option, glued, rest = words[0][:2], words[0][2:], words[1:]
     if not glued and not rest:
         wanted = "a module name" if option == "-m" else "code"
-        raise UsageError(f"{option} needs {wanted} after it")
+        raise UsageError(f"{option} needs {wanted} after it", "see: gradpm run --help")
     argv = (sys.executable, *words)
     if option == "-c":
         return Command(argv, "command")
@@ -109,6 +109,6 @@ def _suggestion(word: str) -> str:
     wanted = Path(word).name
     close = difflib.get_close_matches(wanted, names, n=2, cutoff=0.6)
     close = close or difflib.get_close_matches(wanted + ".py", names, n=2, cutoff=0.6)
-    return (
-        "did you mean " + " or ".join(str(folder / name) for name in close) + "?" if close else ""
-    )
+    if not close:
+        return f"look in {folder.resolve()}, or for a command on PATH"
+    return "did you mean " + " or ".join(str(folder / name) for name in close) + "?"

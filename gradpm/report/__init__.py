@@ -4,31 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["explain", "render", "verdict", "worst"]
+if TYPE_CHECKING:
+    from gradpm.diagnose import Severity
+
+__all__ = ["codes", "explain", "judged", "render", "verdict"]
 
 
-def render(paths: Sequence[Path], form: str) -> str:
-    """The report on these traces as text, json, markdown, html or sarif."""
+def render(paths: Sequence[Path], form: str, columns: int | None = None) -> str:
+    """The report on these traces as text (for so many columns), json, markdown, html or sarif."""
+    return judged(paths, form, columns)[0]
+
+
+def judged(
+    paths: Sequence[Path], form: str, columns: int | None = None
+) -> tuple[str, Severity | None]:
+    """The report, and how severe its worst finding is; None when there is none."""
     from gradpm.report.forms import render_as
+    from gradpm.report.view import read_all
 
-    return render_as(paths, form)
+    run = read_all(paths)
+    worst = run.findings[0].severity if run.findings else None
+    return render_as(run, form, columns), worst
 
 
-def verdict(paths: Sequence[Path], exit_status: str = "", *, color: bool = False) -> str:
+def verdict(paths: Sequence[Path], *, color: bool = False, columns: int | None = None) -> str:
     """At most twelve lines for the end of a run: culprit first."""
     from gradpm.report.verdict import verdict_of
     from gradpm.report.view import read_all
 
-    return verdict_of(read_all(paths), exit_status, color=color)
+    return verdict_of(read_all(paths), color=color, columns=columns)
 
 
-def worst(paths: Sequence[Path]) -> str | None:
-    """`error`, `warning` or `note`: the most severe finding; None when there is none."""
-    from gradpm.report.view import read_all
+def codes() -> list[tuple[str, str]]:
+    """Every code with its name, in order: `("GP101", "detached")`."""
+    from gradpm.report import pages
 
-    run = read_all(paths)
-    return str(run.findings[0].severity) if run.findings else None
+    return pages.codes()
 
 
 def explain(code: str) -> str:

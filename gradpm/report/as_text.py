@@ -15,32 +15,31 @@ SIGNS = {"error": "✖", "warning": "▲", "note": "●"}
 MARKS = {"parameter": "○", "cut": "✂", "left": "┊", "loss": "●", "gap": "⋮"}
 
 
-def to_text(run: Run) -> str:
-    """Every finding in full, then the run in two lines."""
+def to_text(run: Run, width: int = WIDTH) -> str:
+    """Every finding in full, then the run in two lines; prose is folded at `width`."""
     lines: list[str] = []
     for finding in run.findings:
-        lines += [*finding_lines(finding), ""]
+        lines += [*finding_lines(finding, width), ""]
     if not run.findings:
         lines += [NOTHING, ""]
     lines += run_lines(run)
     return "\n".join(lines) + "\n"
 
 
-def finding_lines(finding: Finding) -> Iterator[str]:
+def finding_lines(finding: Finding, width: int = WIDTH) -> Iterator[str]:
     """One finding: title, culprit with its source, why, fix, path, other places."""
     sign = SIGNS[str(finding.severity)]
     head = f"{sign} {finding.code} {finding.name} ({finding.severity}): {finding.title}"
-    yield from wrapped(head, "", "    ")
+    yield from wrapped(head, "", "    ", width)
     if finding.culprit is not None:
         yield from place_lines(finding.culprit)
-    yield from wrapped(finding.explanation, "  why   ", "        ")
-    yield from wrapped(finding.fix, "  fix   ", "        ")
+    yield from wrapped(finding.explanation, "  why   ", "        ", width)
+    yield from wrapped(finding.fix, "  fix   ", "        ", width)
     if finding.subjects:
         names = ", ".join(subject.name for subject in finding.subjects[:12])
         more = len(finding.subjects) - 12
-        yield from wrapped(
-            names + (f" and {more} more" if more > 0 else ""), "  who   ", "        "
-        )
+        names += f" and {more} more" if more > 0 else ""
+        yield from wrapped(names, "  who   ", "        ", width)
     for location in finding.locations[1:]:
         label = f"  {location.role}: {location.short()}"
         yield escape(f"{label}  {location.source}" if location.source else label)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from gradpm.errors import UsageError
-from gradpm.report.view import read_all
+from gradpm.report.view import Run
 
 
-def render_as(paths: Sequence[Path], form: str) -> str:
-    """Text in one of the forms; each is loaded only when asked for."""
-    run = read_all(paths)
+def render_as(run: Run, form: str, columns: int | None = None) -> str:
+    """Text in one of the forms, each loaded only when asked for; raises UsageError.
+
+    `columns` is the width of the terminal that is to show it; only the plain text minds it.
+    """
     if form == "json":
         from gradpm.report.as_json import to_json
 
         return to_json(run)
     if form == "text":
-        from gradpm.report.as_text import to_text
+        from gradpm.report.as_text import WIDTH, to_text
 
-        return to_text(run)
+        return to_text(run, min(columns or WIDTH, WIDTH))
     if form == "markdown":
         from gradpm.report.as_markdown import to_markdown
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 
 from gradpm.diagnose import Finding
-from gradpm.report.as_text import SIGNS, wrapped
+from gradpm.report.as_text import SIGNS, WIDTH, wrapped
 from gradpm.report.view import Run
 from gradpm.trace.text import escape
 
 MOST = 12
+NARROWEST = 40
 COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"}
 RESET = "\x1b[0m"
 
 
-def verdict_of(run: Run, exit_status: str = "", *, color: bool = False) -> str:
-    """What a person reads when the run has ended."""
+def verdict_of(run: Run, *, color: bool = False, columns: int | None = None) -> str:
+    """What a person reads when the run has ended, for a terminal of so many columns."""
+    width = min(max(columns or WIDTH, NARROWEST), WIDTH)
     name = _relative(str(run.paths[0])) if run.paths else ""
     loud = [finding for finding in run.findings if str(finding.severity) != "note"]
     if not loud:
         return escape(f"gradpm: {_quiet(run)} · {name}") + "\n"
-    lines = _first(loud[0], color)
-    tail = [_others(loud, run), f"gradpm open {name}"]
+    lines = _first(loud[0], color, width)
+    tail = [_clipped(_others(loud), width), f"gradpm open {name}"]
     tail = [line for line in tail if line]
     room = MOST - len(tail)
     if len(lines) > room:
@@ -47,20 +49,32 @@ def _quiet(run: Run) -> str:
     return f"nothing wrong in {count}{said}"
 
 
-def _first(finding: Finding, color: bool) -> list[str]:
+def _first(finding: Finding, color: bool, width: int) -> list[str]:
     severity = str(finding.severity)
-    lines = wrapped(f"gradpm: {SIGNS[severity]} {finding.code} {finding.title}", "", "    ")
+    title = f"gradpm: {SIGNS[severity]} {finding.code} {finding.title}"
+    lines = _most(wrapped(title, "", "    ", width - 2), 4)
     if color:
         lines = [f"{COLORS[severity]}{line}{RESET}" for line in lines]
     place = finding.culprit
     if place is not None:
-        lines.append(escape(f"  {_relative(place.file)}:{place.line}  {place.source}"))
-    lines += wrapped(finding.explanation, "  why  ", "       ")[:4]
-    lines += wrapped(finding.fix, "  fix  ", "       ")[:2]
+        at = escape(f"  {_relative(place.file)}:{place.line}  ")
+        lines.append(_clipped(at + escape(place.source), width, len(at)))
+    lines += _most(wrapped(finding.explanation, "  why  ", "       ", width - 2), 4)
+    lines += _most(wrapped(finding.fix, "  fix  ", "       ", width - 2), 3)
     return lines
 
 
-def _others(loud: list[Finding], run: Run) -> str:
+def _most(lines: list[str], most: int) -> list[str]:
+    """The first lines; the last of them says so where there are more."""
+    return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1]} …"]
+
+
+def _clipped(line: str, width: int, least: int = 0) -> str:
+    """One line that fits, since a terminal would break it; its first `least` characters stay."""
+    return line if len(line) <= width else f"{line[: max(width - 1, least)]}…"
+
+
+def _others(loud: list[Finding]) -> str:
     if len(loud) == 1:
         return ""
     shown = []

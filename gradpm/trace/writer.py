@@ -50,7 +50,8 @@ class LogWriter:
         if not self._append(head):
             reason, self.stopped = self.stopped, None
             self.abandon()
-            raise OutputError(f"Cannot write the trace {os.fspath(path)!r}: {reason}.")
+            hint = "Free some space, or write the trace to another disk."
+            raise OutputError(f"Cannot write the trace {os.fspath(path)!r}: {reason}.", hint)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], frames: Sequence[FrameInfo]) -> LogWriter:
