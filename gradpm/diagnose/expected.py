@@ -36,9 +36,10 @@ class Expected:
     @cached_property
     def learners(self) -> set[int]:
         """Serials expected to learn."""
+        unfed = set(self.facts.unfed)
         if self.facts.optimizers:
-            return self.requiring & self.owned
-        return self.requiring & set(self.facts.parameters)
+            return self.requiring & self.owned | unfed
+        return self.requiring & set(self.facts.parameters) | unfed
 
     @cached_property
     def judged_in(self) -> dict[int, list[int]]:
@@ -48,7 +49,7 @@ class Expected:
             for serial, grad in backward.grads.items():
                 if grad.requires:
                     found.setdefault(serial, []).append(backward.number)
-        return found
+        return {**found, **self.facts.unfed}
 
     @cached_property
     def received(self) -> set[int]:

@@ -126,7 +126,7 @@ class Optimizer:
 
 @dataclass(slots=True)
 class Parameter:
-    """A parameter, or another leaf that an optimizer owns."""
+    """A parameter, or another leaf that is expected to get a gradient."""
 
     serial: int
     name: str
@@ -272,7 +272,7 @@ class Facts:
 
     @cached_property
     def parameters(self) -> dict[int, Parameter]:
-        """Parameters and leaves that an optimizer owns, by serial."""
+        """Parameters, leaves that an optimizer owns, and leaves that are `unfed`, by serial."""
         owned = self.owners
         found = {}
         for serial, leaf in self.trace.leaves.items():
@@ -283,7 +283,23 @@ class Facts:
                     serial, self.trace.name(serial), leaf.spec, leaf.frame, leaf.op,
                     leaf.kind is LeafKind.PARAMETER,
                 )  # fmt: skip
+        for serial in self.unfed:
+            if serial not in found:
+                maker = self.makers.get(serial)
+                frame, made = (
+                    (self.op(maker).frame, self.op(maker).id) if maker is not None else (0, 0)
+                )
+                found[serial] = Parameter(
+                    serial, self.trace.name(serial), self.spec_of(serial), frame, made, False
+                )
         return found
+
+    @cached_property
+    def unfed(self) -> dict[int, list[int]]:
+        """Other leaves, whose `.grad` the script read and found None; after which calls."""
+        from gradpm.diagnose.unfed import unfed_leaves
+
+        return unfed_leaves(self)
 
     @cached_property
     def optimizers(self) -> list[Optimizer]:

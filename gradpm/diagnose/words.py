@@ -59,9 +59,17 @@ class Words:
         return Subject(kind, name, leaf.spec.shape, leaf.spec.dtype, serial)
 
     def parameters(self, serials: Iterable[int]) -> tuple[Subject, ...]:
-        """Parameters as subjects, in the order in which they were made."""
+        """Parameters as subjects, in the order in which they were made.
+
+        A variable that holds a new tensor in each step is told once.
+        """
         ordered = sorted(serials, key=lambda serial: (serial > 0, abs(serial)))
-        return tuple(self.parameter(serial) for serial in ordered)
+        found: dict[object, Subject] = {}
+        for serial in ordered:
+            subject = self.parameter(serial)
+            again = (subject.name, subject.shape) if subject.kind == "tensor" else serial
+            found.setdefault(again, subject)
+        return tuple(found.values())
 
     def tensor(self, serial: int) -> Subject:
         """Any tensor as a subject."""

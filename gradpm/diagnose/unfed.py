@@ -1,0 +1,78 @@
+"""Leaves that no module holds, whose `.grad` the script reads after a backward and finds None."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gradpm.diagnose.flow import SWITCHES
+from gradpm.diagnose.places import Places
+from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op, Table
+
+if TYPE_CHECKING:
+    from gradpm.diagnose.facts import Facts, OpRow
+
+
+def unfed_leaves(facts: Facts) -> dict[int, list[int]]:
+    """Serial of each such leaf -> the calls that fill `.grad` between its making and the read.
+
+    A leaf whose gradient was there at any read is not one; nor is one of which the script
+    asserts that it has none.
+    """
+    found: dict[int, list[int]] = {}
+    fed: set[int] = set()
+    places = Places(facts.trace)
+    for read in _reads(facts):
+        serial = read.ins[0]
+        if read.outs:
+            fed.add(serial)
+        elif serial not in found and _is_users(facts, read) and _required(facts, serial, read):
+            calls = _calls_before(facts, serial, read)
+            if calls and not _is_asserted(facts, places, read):
+                found[serial] = calls
+    return {serial: calls for serial, calls in found.items() if serial not in fed}
+
+
+def _reads(facts: Facts) -> Iterator[OpRow]:
+    column = facts.trace.table(Table.OP)["name"]
+    wanted = {name for name in set(column) if facts.trace.string(name) == "grad.__get__"}
+    for row, name in enumerate(column):
+        if name in wanted and (op := facts.op(row)).ins:
+            yield op
+
+
+def _is_users(facts: Facts, read: OpRow) -> bool:
+    stack = facts.trace.stack(read.frame)
+    return bool(stack) and stack[0].kind is FileKind.USER
+
+
+def _required(facts: Facts, serial: int, read: OpRow) -> bool:
+    """Whether it was a leaf that required grad, and no parameter, when it was read."""
+    leaf = facts.trace.leaves.get(serial)
+    if leaf is not None and leaf.kind is not LeafKind.TENSOR:
+        return False
+    maker = facts.makers.get(serial)
+    made = facts.op(maker) if maker is not None else None
+    at = made.outs.index(serial) if made is not None else 0
+    if made is not None and made.requires(at) and not made.is_leaf(at):
+        return False
+    on = bool(made is not None and made.is_leaf(at)) or bool(leaf and leaf.flags & Leaf.REQUIRES)
+    for row in facts.users.get(serial, ()):
+        op = facts.op(row)
+        if op.name in SWITCHES and op.ins[0] == serial and op.id < read.id:
+            on = not op.has(Op.NONE_SET)
+    return on
+
+
+def _calls_before(facts: Facts, serial: int, read: OpRow) -> list[int]:
+    maker = facts.makers.get(serial)
+    made = facts.op(maker).id if maker is not None else 0
+    return [call.number for call in facts.accumulating if made <= call.op <= read.id]
+
+
+def _is_asserted(facts: Facts, places: Places, read: OpRow) -> bool:
+    """Whether the statement is an `assert`: then None is what its author expects."""
+    frame = facts.user_frame(read.frame)
+    statement = places.code(frame.path).statement(frame.line) if frame is not None else None
+    return isinstance(statement, ast.Assert)
