@@ -255,5 +255,7 @@ def _non_differentiable(case: Case, op: OpRow) -> Cut:
         f"{what} gives a result{kind} that does not change smoothly with its input, so autograd "
         "has no derivative for it and the result carries no history."
     )
+    if not integer:
+        why = f"torch has no derivative for {what}, so the result carries no history."
     fix = surrogate("sample" if carrier == "sample" else op.name)
     return Cut(op, "GP103", culprit, tuple(extra), what, why, fix, 3 if integer else 2)

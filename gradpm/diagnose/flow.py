@@ -11,7 +11,7 @@ the rest, which line is to blame.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from gradpm.diagnose.facts import Facts, OpRow
@@ -25,8 +25,15 @@ VIEWS = frozenset(
     chunk __getitem__ flatten unflatten t diagonal swapaxes swapdims movedim view_as ravel
     tensor_split hsplit vsplit dsplit unfold real imag view_as_real view_as_complex squeeze_
     unsqueeze_ transpose_ t_ detach_ alias as_strided moveaxis adjoint split_with_sizes __iter__
-    Variable contiguous reshape_as Parameter from_numpy numpy broadcast_to""".split()
+    Variable contiguous reshape_as Parameter from_numpy numpy broadcast_to unsafe_split
+    unsafe_chunk unsafe_split_with_sizes linalg_diagonal atleast_1d atleast_2d atleast_3d
+    broadcast_tensors meshgrid conj resolve_conj resolve_neg positive values indices crow_indices
+    col_indices ccol_indices row_indices coalesce _values _indices swapaxes_ swapdims_
+    as_strided_""".split()
 )
+PAIRED = frozenset("atleast_1d atleast_2d atleast_3d broadcast_tensors meshgrid".split())
+# the second tensor gives its shape, dtype or device, and no value
+TEMPLATED = frozenset("to type_as view_as expand_as reshape_as".split())
 NO_VALUE = frozenset(  # what comes out does not depend on the values that went in
     """grad.__get__ grad.__set__ _grad.__set__ register_hook retain_grad zeros_like ones_like
     empty_like rand_like randn_like randint_like full_like new_zeros new_ones new_empty new_full
@@ -137,6 +144,8 @@ class Flow:
             return
         if op.name == "checkpoint":
             return  # what ran inside has rows of its own
+        if op.name in TEMPLATED and len(op.ins) > 1:
+            op = replace(op, ins=op.ins[:1])
         if op.name in NO_VALUE or (op.has(Op.RAISED) and not op.outs):
             for out in op.outs:
                 if out not in op.ins:
@@ -174,7 +183,6 @@ class Flow:
             self._produce(op, tracked, lost, frozen)
 
     def _produce(self, op: OpRow, tracked: int, lost: Lost, frozen: int) -> None:
-        view = op.name in VIEWS
         for at, out in enumerate(op.outs):
             if out in op.ins:
                 continue
@@ -196,8 +204,8 @@ class Flow:
                 self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
             else:
                 self.frozen.pop(out, None)
-            if view and op.ins:
-                self._share(op.ins[0], out)
+        for base, view in views_of(op):
+            self._share(base, view)
 
     def _detach(self, op: OpRow) -> None:
         """`detach_()`: the same tensor object, without its history from here on."""
@@ -320,13 +328,22 @@ def is_mutating(name: str) -> bool:
     return name.endswith("_") and not name.endswith("__") and name not in SWITCHES
 
 
+def views_of(op: OpRow) -> list[tuple[int, int]]:
+    """(base, view) for each view that an op hands out; empty for one that makes none."""
+    if op.name not in VIEWS or not op.ins or (op.name == "__getitem__" and len(op.ins) > 1):
+        return []  # a tensor as index gathers: a copy
+    paired = op.name in PAIRED and len(op.ins) == len(op.outs)
+    bases = op.ins if paired else op.ins[:1] * len(op.outs)
+    return [(base, out) for base, out in zip(bases, op.outs, strict=True) if out not in op.ins]
+
+
 def target_of(op: OpRow) -> int:
     """The serial that an op changes in place; 0 when it changes none."""
     if is_mutating(op.name) and op.ins:
         return op.ins[0]
-    if op.outs and op.outs[0] in op.ins and op.name not in VIEWS and not op.has(Op.FUNCTION):
-        return op.outs[0]
-    return 0
+    if not op.outs or op.outs[0] not in op.ins or op.has(Op.FUNCTION):
+        return 0
+    return 0 if op.name in VIEWS or op.name in TEMPLATED else op.outs[0]
 
 
 def is_use(op: OpRow, serial: int) -> bool:
@@ -334,5 +351,7 @@ def is_use(op: OpRow, serial: int) -> bool:
     if op.has(Op.IN_STEP) or op.has(Op.IN_OPTIM) or op.has(Op.SETTER) or op.has(Op.UNSEEN):
         return False
     if op.name in NO_VALUE or op.name in SWITCHES or op.name in ("__deepcopy__", "Parameter"):
+        return False
+    if op.name in TEMPLATED and op.ins[:1] != (serial,):
         return False
     return not (is_mutating(op.name) and op.ins[:1] == (serial,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradpm.diagnose.facts import Facts, OpRow
-from gradpm.diagnose.flow import VIEWS, target_of
+from gradpm.diagnose.flow import target_of, views_of
 from gradpm.trace.schema import Op, Table
 
 # they look like views but hand out memory, or a version counter, of their own
@@ -36,14 +36,12 @@ class Memory:
 
     def _read_views(self) -> None:
         for op in self.facts.ops():
-            if op.name not in VIEWS or op.name in OWN_COUNTER or not op.ins:
+            if op.name in OWN_COUNTER:
                 continue
-            if op.name == "__getitem__" and len(op.ins) > 1:
-                continue  # a tensor as index gathers: a copy
-            for out in op.outs:
-                if out not in op.ins and out not in self._base and out > 0:
-                    self._base[out] = op.ins[0]
-                    self.view_rows[out] = op.row
+            for base, view in views_of(op):
+                if view not in self._base and view > 0:
+                    self._base[view] = base
+                    self.view_rows[view] = op.row
 
     def _read_changes(self) -> None:
         facts = self.facts

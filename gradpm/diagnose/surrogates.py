@@ -17,10 +17,15 @@ GUMBEL = (
 CAST = "keep the value floating-point up to the loss; cast only what is logged or used as an index"
 BINS = "use soft bins: softmax of the negative squared distance to each bin centre"
 
+UNWRITTEN = (
+    "torch has no derivative for it: compute it from ops that have one, or wrap it in a "
+    "torch.autograd.Function whose backward you write yourself"
+)
+
 SURROGATES: dict[str, str] = {
     **dict.fromkeys(("argmax", "argmin"), SOFT_ARGMAX),
     **dict.fromkeys(
-        ("argsort", "sort", "topk", "kthvalue", "msort"),
+        ("argsort", "sort", "topk", "kthvalue", "msort", "argpartition"),
         "use the sorted values, which keep their graph, or a soft sort / soft top-k; indices have "
         "no derivative",
     ),
@@ -28,13 +33,14 @@ SURROGATES: dict[str, str] = {
         (
             "gt lt ge le eq ne __gt__ __lt__ __ge__ __le__ __eq__ __ne__ greater less "
             "greater_equal less_equal not_equal isclose logical_and logical_or logical_not "
-            "logical_xor __and__ __or__ __invert__ heaviside"
+            "logical_xor __and__ __or__ __xor__ __rand__ __ror__ __invert__ bitwise_and bitwise_or "
+            "bitwise_xor bitwise_not heaviside signbit isposinf isneginf"
         ).split(),
         SIGMOID,
     ),
     **dict.fromkeys(("multinomial", "bernoulli", "sample", "randint"), GUMBEL),
     **dict.fromkeys(
-        "long int bool byte short to type char int_repr".split(),
+        "long int bool byte short to type type_as char view".split(),
         CAST,
     ),
     **dict.fromkeys(
@@ -49,13 +55,43 @@ SURROGATES: dict[str, str] = {
         "divide without rounding: `/` keeps the graph",
     ),
     **dict.fromkeys(
-        ("nonzero", "where", "unique", "unique_consecutive", "count_nonzero"),
+        (
+            "nonzero nonzero_static argwhere where unique unique_dim unique_consecutive "
+            "count_nonzero"
+        ).split(),
         "weight by a soft mask instead of selecting: "
         "multiply by torch.sigmoid((x - t) / temperature)",
     ),
     **dict.fromkeys(
         ("linspace", "logspace"),
         "build it from the tensor: start + (end - start) * torch.linspace(0, 1, n)",
+    ),
+    **dict.fromkeys(
+        (
+            "max min median nanmedian mode cummax cummin aminmax max_pool1d_with_indices "
+            "max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d_with_indices "
+            "adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices "
+            "fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices"
+        ).split(),
+        "use the values that it returns, which keep their graph, not the indices; else "
+        + SOFT_ARGMAX,
+    ),
+    "all": "multiply soft decisions instead: torch.sigmoid(...).prod(dim)",
+    "any": "join soft decisions instead: 1 - (1 - torch.sigmoid(...)).prod(dim)",
+    "isin": (
+        "measure how near it is instead: torch.exp(-(x[..., None] - values) ** 2 / temperature)"
+    ),
+    **dict.fromkeys(
+        ("isnan", "isinf", "isfinite", "isreal"),
+        "keep the value itself on the path (torch.nan_to_num and torch.where have a derivative) "
+        "and use the test only to choose",
+    ),
+    "linalg_matrix_rank": "use the nuclear norm in its place: torch.linalg.svdvals(x).sum(-1)",
+    "frexp": "use the mantissa, which keeps its graph, or torch.log2(x.abs()) for the exponent",
+    **dict.fromkeys(
+        "quantize_per_tensor quantize_per_channel quantize_per_tensor_dynamic int_repr".split(),
+        "use torch.fake_quantize_per_tensor_affine while training: it rounds forward and lets the "
+        "gradient through",
     ),
     "sign": "use tanh(x / temperature), or straight-through: x.sign() + x - x.detach()",
 }
@@ -64,6 +100,8 @@ SURROGATES: dict[str, str] = {
 def surrogate(name: str) -> str:
     """The usual differentiable substitute for an op, by torch's name for it."""
     found = SURROGATES.get(name) or SURROGATES.get(name.rstrip("_"))
+    if name.startswith("special_"):
+        found = found or UNWRITTEN
     return found or (
         f"replace `{name}` by a differentiable form, or keep it out of the path from the "
         "parameters to the loss"
