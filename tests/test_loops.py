@@ -36,3 +36,7 @@ def test_tells_of_layers_in_a_plain_list(tmp_path: Path) -> None:
 
 def test_is_silent_on_loops_that_only_look_odd(tmp_path: Path) -> None:
     assert findings_of("loops/healthy_loops", tmp_path) == []
+
+
+def test_is_silent_where_no_optimizer_is_and_failures_are_provoked(tmp_path: Path) -> None:
+    assert findings_of("loops/healthy_by_hand", tmp_path) == []

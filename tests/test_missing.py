@@ -48,6 +48,6 @@ def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
     assert not second or second in {location.line for location in found[0].locations}
 
 
-@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets"])
+@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets", "healthy_choices"])
 def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
     assert findings_of(name, tmp_path) == []

@@ -16,7 +16,7 @@ from gradpm.diagnose.looks import Looks
 from gradpm.diagnose.loop import Loop
 from gradpm.diagnose.memory import Memory
 from gradpm.diagnose.places import Places
-from gradpm.diagnose.raised import Raised, all_raised
+from gradpm.diagnose.raised import Raised, all_raised, mark_provoked
 from gradpm.diagnose.watched import Watched
 from gradpm.diagnose.words import Words, sentence
 from gradpm.trace.model import ErrorRow, Trace
@@ -37,7 +37,7 @@ class Case:
     @cached_property
     def expected(self) -> Expected:
         """Which parameters are expected to learn."""
-        return Expected(self.facts)
+        return Expected(self.facts, self.loop)
 
     @cached_property
     def flow(self) -> Flow:
@@ -47,7 +47,10 @@ class Case:
     @cached_property
     def raised(self) -> list[Raised]:
         """Every exception that torch, or what torch called, raised."""
-        return all_raised(self.facts)
+        found = all_raised(self.facts)
+        if found:
+            mark_provoked(found, self.flow, self.expected)
+        return found
 
     @property
     def was_cut_short(self) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 
 from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.loop import Loop
 from gradpm.trace.schema import GradState
 
 
 class Expected:
     """Parameters that ought to get a gradient, and those that never did."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, loop: Loop) -> None:
         self.facts = facts
+        self.loop = loop
 
     @cached_property
     def requiring(self) -> set[int]:
@@ -53,7 +55,11 @@ class Expected:
 
     @cached_property
     def received(self) -> set[int]:
-        """Serials that had a gradient after some call, or that autograd.grad was asked for."""
+        """Serials that had a gradient: after a call, from autograd.grad, or set by the program.
+
+        What torch.func, an evolution strategy or another process computed comes in by
+        `p.grad = g`, and no engine call of the run need ever have filled it.
+        """
         found = {
             serial
             for backward in self.facts.backwards
@@ -63,7 +69,7 @@ class Expected:
         for backward in self.facts.backwards:
             if backward.is_grad_call and not backward.raised:
                 found.update(backward.inputs)
-        return found
+        return found | set(self.loop.by_hand)
 
     @cached_property
     def starved(self) -> list[int]:

@@ -15,6 +15,7 @@ from gradpm.trace.model import Event
 from gradpm.trace.schema import FileKind, GradState, Leaf, Op, Table
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
+SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
 SETTING = ("grad.__set__", "_grad.__set__")
 SOME = (GradState.FINITE, GradState.NAN, GradState.INF, GradState.SPARSE, GradState.UNREAD)
 
@@ -151,9 +152,12 @@ class Loop:
             if event.kind == "optimizer.zero_grad"
         ]
         grads: dict[int, int] = {}
-        for op in self._named(*SETTING, *ZEROING, "grad.__get__"):
+        for op in self._named(*SETTING, *ZEROING, *SAME_MEMORY, "grad.__get__"):
             if op.name == "grad.__get__" and op.ins and op.outs:
                 grads[op.outs[0]] = op.ins[0]
+            elif op.name in SAME_MEMORY:
+                if op.ins and op.outs and op.ins[0] in grads:
+                    grads[op.outs[0]] = grads[op.ins[0]]
             elif op.name in SETTING and op.has(Op.NONE_SET) and op.ins:
                 found.append(Clearing(op.id, op.frame, frozenset(op.ins[:1])))
             elif op.name in ZEROING:
@@ -210,9 +214,13 @@ class Loop:
             )
         ]
 
-    def held(self, grad: GradRow) -> bool:
-        """Whether a gradient was already there, and not zero, as the engine started."""
-        return bool(grad.flags & Leaf.HELD)
+    def held(self, grad: GradRow, since: int, call: Backward) -> bool:
+        """Whether a gradient was already there, and not zero, as the engine started.
+
+        Zeroing through `.grad.data` bumps no version counter, so the recorder, which
+        looks at that, takes the gradient for untouched: the ops since then tell.
+        """
+        return bool(grad.flags & Leaf.HELD) and not self.cleared((grad.leaf,), since, call.op)
 
     # -- the user's source ---------------------------------------------------------
 

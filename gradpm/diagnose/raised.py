@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradpm.diagnose.expected import Expected
 from gradpm.diagnose.facts import Backward, Facts, OpRow
 from gradpm.diagnose.finding import Severity
+from gradpm.diagnose.flow import Flow
 from gradpm.trace.model import ErrorRow
 from gradpm.trace.schema import FileKind, Op
 
@@ -21,6 +25,7 @@ class Raised:
     op: OpRow | None = None
     operands: list[dict[str, Any]] = field(default_factory=list)
     taken: bool = False  # a rule has explained it
+    provoked: bool = False  # caught, once, where nothing that an optimizer owns took part
 
     @property
     def message(self) -> str:
@@ -30,7 +35,9 @@ class Raised:
     @property
     def severity(self) -> Severity:
         """An error when it ended the program; swallowed, training went on wrongly."""
-        return Severity.ERROR if self.fatal else Severity.WARNING
+        if self.fatal:
+            return Severity.ERROR
+        return Severity.NOTE if self.provoked else Severity.WARNING
 
     @property
     def mildly(self) -> Severity:
@@ -75,6 +82,39 @@ def all_raised(facts: Facts) -> list[Raised]:
             raised.operands = [entry for entry in operands if isinstance(entry, dict)]
         found.append(raised)
     return found
+
+
+def mark_provoked(raised: Iterable[Raised], flow: Flow, expected: Expected) -> None:
+    """Tell the failures that a script provokes, as tests do, from training that goes on without.
+
+    A swallowed failure of training comes again with the next step, or concerns what an
+    optimizer owns.
+    """
+    raised = list(raised)
+    stacks = flow.facts.trace.stack
+    lines = [
+        next(((f.path, f.line) for f in stacks(r.error.frame) if f.kind is FileKind.USER), ("", 0))
+        for r in raised
+    ]
+    often = Counter(lines)
+    for one, line in zip(raised, lines, strict=True):
+        ours = set(flow.named(_bits(one, flow))) & expected.owned
+        one.provoked = not one.fatal and often[line] == 1 and not ours
+
+
+def _bits(raised: Raised, flow: Flow) -> int:
+    """The parameters whose values went into what failed, tracked or not."""
+    bits = 0
+    if raised.call is not None and raised.call.number in flow.roots:
+        state = flow.roots[raised.call.number]
+        bits |= state.tracked | state.frozen
+        for lost in state.lost.values():
+            bits |= lost
+    for serial in raised.op.ins if raised.op is not None else ():
+        bits |= flow.tracked.get(serial, 0) | flow.frozen.get(serial, 0)
+        for lost in flow.lost.get(serial, {}).values():
+            bits |= lost
+    return bits
 
 
 def _led_to(error: ErrorRow, last: ErrorRow) -> bool:

@@ -10,6 +10,7 @@ from gradpm.diagnose.cuts import Cut, classify
 from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.flow import Lost
 from gradpm.diagnose.paths import loss_step, path_to, search
+from gradpm.diagnose.rules import unused
 from gradpm.diagnose.words import place, sentence
 from gradpm.trace.schema import Op
 
@@ -198,45 +199,20 @@ def _tell_unreached(case: Case, serials: list[int]) -> None:
     groups: dict[tuple[str, str, int], tuple[str, Location | None, list[int]]] = {}
     for serial in serials:
         numbers = case.expected.judged_in.get(serial, [])
+        if serial not in case.expected.owned:
+            numbers = list(flow.roots)  # an autograd.grad call for others took its graph
         if any(flow.roots[n].tracked & flow.bit[serial] for n in numbers if n in flow.roots):
             continue  # tracked to the loss: another rule's matter
         touch = flow.touched[serial]
         if touch.last_tracked < 0:
-            code, location = "GP106", _created(case, serial)
+            code, location = "GP106", unused.created(case, serial)
         else:
             code, location = "GP107", dead_end(case, serial)
         key = (code, location.file, location.line) if location else (code, "", 0)
         groups.setdefault(key, (code, location, []))[2].append(serial)
     for code, location, members in groups.values():
-        tell = _tell_unused if code == "GP106" else _tell_off_path
+        tell = unused.tell if code == "GP106" else _tell_off_path
         tell(case, members, location)
-
-
-def _created(case: Case, serial: int) -> Location | None:
-    """The line that made it: the innermost that made nothing but parameters like it.
-
-    A factory's own line made the healthy ones too; its caller tells which is meant.
-    """
-    leaf = case.trace.leaves.get(serial)
-    if leaf is None:
-        return None
-    frames = case.places.user_frames(leaf.frame)
-    fine = _lines_of_used(case)
-    for frame in frames:
-        if (frame.path, frame.line) not in fine:
-            return case.places.at(frame, "created")
-    return case.places.of(leaf.frame, "created")
-
-
-def _lines_of_used(case: Case) -> set[tuple[str, int]]:
-    """Every line on the stacks of parameters that did get a gradient."""
-    leaves = case.trace.leaves
-    return {
-        (frame.path, frame.line)
-        for serial in case.expected.received
-        if serial in leaves
-        for frame in case.places.user_frames(leaves[serial].frame)
-    }
 
 
 def dead_end(case: Case, serial: int) -> Location | None:
@@ -273,27 +249,6 @@ def _goes_on(case: Case, outs: tuple[int, ...], row: int) -> bool:
         later > row and case.facts.op(later).has(Op.OUT_REQUIRES)
         for out in outs
         for later in case.facts.users.get(out, ())
-    )
-
-
-def _tell_unused(case: Case, serials: list[int], location: Location | None) -> None:
-    subjects = case.words.parameters(serials)
-    who = case.words.who(subjects, serials)
-    module = case.words.root_module(serials) or (subjects[0].name if subjects else "it")
-    case.finding(
-        "GP106",
-        Severity.WARNING,
-        f"{who} took part in no op of the forward: created at {place(location)}, never used",
-        f"{who[0].upper() + who[1:]} {'is' if len(subjects) == 1 else 'are'} registered and given "
-        "to the optimizer, but no op that autograd records ever took "
-        f"{'it' if len(subjects) == 1 else 'them'} as input, so no backward can reach "
-        f"{'it' if len(subjects) == 1 else 'them'}.",
-        f"call `{module}` in the forward, or remove it",
-        subjects=subjects,
-        locations=[location],
-        path=path_to(case, serials[0], set(), 0),
-        backward=1,
-        backwards=len(case.expected.judged_in.get(serials[0], ())),
     )
 
 

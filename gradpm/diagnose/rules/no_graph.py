@@ -17,13 +17,22 @@ SAYS = "does not require grad and does not have a grad_fn"
 
 
 def find(case: Case) -> None:
-    """For each engine call that torch refused for want of a graph: why there was none."""
-    for backward in case.facts.backwards:
-        if backward.error < 0 or backward.error >= len(case.trace.errors):
-            continue
-        if SAYS in case.trace.errors[backward.error].message:
-            _explain(case, backward)
-            return
+    """The first engine call that torch refused for want of a graph: why there was none."""
+    refused = [
+        backward
+        for backward in case.facts.backwards
+        if 0 <= backward.error < len(case.trace.errors)
+        and SAYS in case.trace.errors[backward.error].message
+    ]
+    if refused:
+        first = max(refused, key=lambda backward: _severity(case, backward))
+        _explain(case, first)
+
+
+def _severity(case: Case, backward: Backward) -> Severity:
+    """A note where the failure was provoked, and caught."""
+    provoked = any(r.provoked and r.call is backward for r in case.raised)
+    return Severity.NOTE if provoked else Severity.ERROR
 
 
 def _explain(case: Case, backward: Backward) -> None:
@@ -64,7 +73,7 @@ def _cut(case: Case, backward: Backward, state: AtRoot) -> None:
         path.append(loss_step(case, backward.roots[0], backward.frame))
     case.finding(
         "GP201",
-        Severity.ERROR,
+        _severity(case, backward),
         f"`{loss}` has no graph: {best.what} at {place(best.culprit)} cut it off from every "
         "parameter",
         f"backward() at {place(at)} raised because `{loss}` has no grad_fn. {best.why}",
@@ -87,7 +96,7 @@ def _frozen(case: Case, backward: Backward, state: AtRoot) -> None:
     path = path_to(case, serials[-1], set(backward.roots), backward.op)
     case.finding(
         "GP201",
-        Severity.ERROR,
+        _severity(case, backward),
         f"`{loss}` has no graph: all {len(serials)} parameters it depends on were frozen at "
         f"{place(culprit)}",
         f"backward() at {place(at)} raised because nothing that `{loss}` was computed from "
@@ -127,7 +136,7 @@ def _constant(case: Case, backward: Backward) -> None:
     users = [f for f in case.trace.stack(backward.frame) if f.kind is FileKind.USER]
     case.finding(
         "GP201",
-        Severity.ERROR,
+        _severity(case, backward),
         f"`{loss}` has no graph: no tensor that requires grad went into it",
         f"backward() at {place(at)} raised because `{loss}` was computed from constants alone"
         + (f" (in {users[0].function})." if users else "."),

@@ -41,7 +41,7 @@ def _reads(case: Case) -> list[tuple[int, int]]:
         maker = case.facts.makers.get(serial)
         if maker is None or not _is_non_leaf(case.facts.op(maker), serial):
             continue
-        if not _after_backward(case, op) or _retained(case, serial):
+        if _retained(case, serial) or not _could_receive(case, maker, op):
             continue
         made = case.places.of(case.facts.op(maker).frame, "culprit")
         key = f"{made.file}:{made.line}" if made is not None else str(serial)
@@ -70,8 +70,16 @@ def _is_non_leaf(op: OpRow, serial: int) -> bool:
     return op.requires(at) and not op.is_leaf(at)
 
 
-def _after_backward(case: Case, op: OpRow) -> bool:
-    return any(not call.is_grad_call and call.op <= op.id for call in case.facts.backwards)
+def _could_receive(case: Case, maker: int, read: OpRow) -> bool:
+    """Whether a backward ran between its making and the read.
+
+    A parametrized layer computes its `weight` anew at every read: that one was never in
+    any loss, and what its `.grad` is says nothing.
+    """
+    made = case.facts.op(maker).id
+    return any(
+        not call.is_grad_call and made <= call.op <= read.id for call in case.facts.backwards
+    )
 
 
 def _retained(case: Case, serial: int) -> bool:

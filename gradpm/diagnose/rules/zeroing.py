@@ -41,7 +41,8 @@ def _stepped(case: Case, serial: int) -> list[Backward]:
             if not fresh or step.in_backward:
                 continue
             judged += 1
-            if all(case.loop.held(grad) for _, grad in fresh) and _used(steps, step, serial):
+            piled = all(case.loop.held(grad, step.since, call) for call, grad in fresh)
+            if piled and _used(steps, step, serial):
                 piles.append(fresh[0][0])
         if len(piles) >= FEWEST and len(piles) >= SHARE * judged:
             best = max(best, piles, key=len)
@@ -66,7 +67,7 @@ def _by_hand(case: Case, serial: int) -> list[Backward]:
         if not moved and not any(before.op_end <= op <= after.op for op in updates):
             continue
         judged += 1
-        if case.loop.held(after.grads[serial]):
+        if case.loop.held(after.grads[serial], before.op_end, after):
             piles.append(after)
     return piles if len(piles) >= FEWEST and len(piles) >= SHARE * judged else []
 

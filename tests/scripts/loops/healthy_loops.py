@@ -41,6 +41,29 @@ def by_hand():
         weight.grad = None
 
 
+def given_by_hand():
+    """Gradients that torch.func computed, while another net trains in the usual way."""
+    net, other = nn.Linear(3, 1), nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    usual = torch.optim.SGD(other.parameters(), lr=0.05)
+
+    def loss_of(parameters, x):
+        return torch.func.functional_call(net, parameters, (x,)).pow(2).mean()
+
+    for _ in range(4):
+        values = {name: p.detach() for name, p in net.named_parameters()}
+        grads = torch.func.grad(loss_of)(values, torch.randn(8, 3))
+        for name, p in net.named_parameters():
+            p.grad = grads[name]
+        optimizer.step()
+        optimizer.zero_grad()
+        print(net(torch.randn(8, 3)).mean().item())
+    for _ in range(4):
+        usual.zero_grad()
+        other(torch.randn(8, 3)).pow(2).mean().backward()
+        usual.step()
+
+
 def in_backward():
     """Each parameter is stepped and cleared by a hook."""
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
@@ -113,6 +136,7 @@ for program in (
     accumulating,
     adversarial,
     by_hand,
+    given_by_hand,
     in_backward,
     closure,
     warmed_up_and_logged,

@@ -1,0 +1,122 @@
+"""GP106: parameters that took part in no op; those that were only never drawn are noted."""
+
+from __future__ import annotations
+
+import re
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.paths import path_to
+from gradpm.diagnose.words import place
+
+INDEX = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def tell(case: Case, serials: list[int], location: Location | None) -> None:
+    """One line that made them, and all that it made in vain."""
+    siblings = _siblings(case)
+    waiting = [serial for serial in serials if _waits_its_turn(case, serial, siblings)]
+    unused = [serial for serial in serials if serial not in waiting]
+    if unused:
+        _tell_unused(case, unused, location)
+    if waiting:
+        _tell_waiting(case, waiting, location)
+
+
+def _slots(case: Case, serial: int) -> set[tuple[str, str]]:
+    """Its places in lists of modules: `experts.3.w1` stands in the slot `experts.*.w1`."""
+    return {
+        (root, f"{path[: index.start()]}*{path[index.end() :]}")
+        for root, path in case.trace.names.get(serial, ())
+        for index in INDEX.finditer(path)
+    }
+
+
+def _siblings(case: Case) -> dict[tuple[str, str], set[int]]:
+    found: dict[tuple[str, str], set[int]] = {}
+    for serial in case.trace.names:
+        for slot in _slots(case, serial):
+            found.setdefault(slot, set()).add(serial)
+    return found
+
+
+def _waits_its_turn(case: Case, serial: int, siblings: dict[tuple[str, str], set[int]]) -> bool:
+    """Whether its siblings in a list of modules take part in some passes and not in others.
+
+    Then the data, or chance, choose among them (experts, exits, layer drop), and one
+    that was never chosen is starved, not forgotten.
+    """
+    return any(
+        0 < case.loop.first_fresh.get(other, 0) < len(case.expected.judged_in.get(other, ()))
+        for slot in _slots(case, serial)
+        for other in siblings[slot]
+    )
+
+
+def _tell_waiting(case: Case, serials: list[int], location: Location | None) -> None:
+    subjects = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    calls = len(case.expected.judged_in.get(serials[0], ()))
+    one = len(subjects) == 1
+    case.finding(
+        "GP106",
+        Severity.NOTE,
+        f"{who} took part in none of {calls} passes; the others of their list do now and then",
+        f"{who} {'is' if one else 'are'} made at {place(location)}, one of a list whose members "
+        "take part in some passes and not in others: experts chosen by a router, layers dropped "
+        f"at random. {'It was' if one else 'These were'} never chosen in this run.",
+        "nothing, if a longer run chooses them; else look at what does the choosing",
+        subjects=subjects,
+        locations=[location],
+        path=path_to(case, serials[0], set(), 0),
+        backward=1,
+        backwards=calls,
+    )
+
+
+def created(case: Case, serial: int) -> Location | None:
+    """The line that made it: the innermost that made nothing but parameters like it.
+
+    A factory's own line made the healthy ones too; its caller tells which is meant.
+    """
+    leaf = case.trace.leaves.get(serial)
+    if leaf is None:
+        return None
+    frames = case.places.user_frames(leaf.frame)
+    fine = _lines_of_used(case)
+    for frame in frames:
+        if (frame.path, frame.line) not in fine:
+            return case.places.at(frame, "created")
+    return case.places.of(leaf.frame, "created")
+
+
+def _lines_of_used(case: Case) -> set[tuple[str, int]]:
+    """Every line on the stacks of parameters that did get a gradient."""
+    leaves = case.trace.leaves
+    return {
+        (frame.path, frame.line)
+        for serial in case.expected.received
+        if serial in leaves
+        for frame in case.places.user_frames(leaves[serial].frame)
+    }
+
+
+def _tell_unused(case: Case, serials: list[int], location: Location | None) -> None:
+    subjects = case.words.parameters(serials)
+    who = case.words.who(subjects, serials)
+    module = case.words.root_module(serials) or (subjects[0].name if subjects else "it")
+    case.finding(
+        "GP106",
+        Severity.WARNING,
+        f"{who} took part in no op of the forward: created at {place(location)}, never used",
+        f"{who[0].upper() + who[1:]} {'is' if len(subjects) == 1 else 'are'} registered and given "
+        "to the optimizer, but no op that autograd records ever took "
+        f"{'it' if len(subjects) == 1 else 'them'} as input, so no backward can reach "
+        f"{'it' if len(subjects) == 1 else 'them'}.",
+        f"call `{module}` in the forward, or remove it",
+        subjects=subjects,
+        locations=[location],
+        path=path_to(case, serials[0], set(), 0),
+        backward=1,
+        backwards=len(case.expected.judged_in.get(serials[0], ())),
+    )
