@@ -14,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import gradpm  # noqa: E402
-from gradpm.record import frames, tracebacks  # noqa: E402
+from gradpm.record import frames, graph, singular, tracebacks  # noqa: E402
 from gradpm.record.amp import Scalers  # noqa: E402
 from gradpm.record.backward import EngineTap  # noqa: E402
 from gradpm.record.errors import Errors  # noqa: E402
@@ -48,12 +48,13 @@ TAPS = [
     (Names, "read"), (Names, "look"), (Growth, "turn"), (Singular, "ran"), (Singular, "_bad"),
     (Looks, "add"), (Optimizers, "made"), (Optimizers, "before_step"),
     (Optimizers, "after_step"), (Optimizers, "zeroed"), (Optimizers, "group_added"),
-    (Optimizers, "refused"), (Scalers, "id"), (Scopes, "enter"), (Stacks, "at"),
+    (Optimizers, "refused"), (Scopes, "enter"), (Stacks, "at"),
     (Stacks, "token"), (Stacks, "position"), (Strings, "_new"), (Strings, "json"),
     (Specs, "_new"), (Identity, "new"), (Identity, "prune"), (Left, "out"), (Left, "link"),
     (Errors, "seen"), (Errors, "uncaught"), (Sources, "id"), (Rows, "take"), (Rows, "add"),
     (Output, "interned"), (LogWriter, "frame"), (LogWriter, "commit"),
     (tracebacks.Stands, "of"), (frames, "visible"), (frames, "splice"),
+    (graph, "_measure"), (singular, "finite"), (Scalers, "id"), (EngineTap, "_wants_graph"),
 ]  # fmt: skip
 
 

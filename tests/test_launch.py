@@ -143,6 +143,15 @@ def test_a_descriptor_that_the_shell_opened_reaches_the_script(folder: Path) -> 
     assert ran.out == "b'three'\n"
 
 
+def test_a_stream_that_was_closed_is_closed_for_the_script(folder: Path) -> None:
+    words = script(folder, "import sys, os; os.write(9, f'{sys.stdout} {sys.stderr}'.encode())")
+    for closed, seen in ((">&-", "None <"), ("2>&-", "<"), (">&- 2>&-", "None None")):
+        command = " ".join([*GRADPM, "run", *words, "9>seen", closed])
+        ran = execute(["sh", "-c", command], folder, PYTHONPATH=str(ROOT))
+        assert (ran.status, ran.out) == (0, "")
+        assert (folder / "seen").read_text().startswith(seen)
+
+
 def fake_recorder(home: Path) -> Path:
     """A home whose gradpm only prints what it is told."""
     (home / "gradpm").mkdir(parents=True)

@@ -60,6 +60,24 @@ def test_torch_is_left_as_it_was_found(tmp_path: Path) -> None:
     assert backwards(tmp_path / "t.gpm") == 1
 
 
+def test_every_stand_in_can_be_lifted_and_is_taken_away(tmp_path: Path) -> None:
+    from torch.optim import optimizer
+
+    hooks = optimizer._global_optimizer_pre_hooks, optimizer._global_optimizer_post_hooks
+    with gradpm.record(tmp_path / "t.gpm") as recording:
+        patches = recording._recorder.patches  # type: ignore[union-attr]
+        stood_in = list(patches._undo)
+        patches.lift()  # for what is compiled, which would compile the stand-ins too
+        assert all(vars(owner).get(name) is was for owner, name, was, _, _ in stood_in)
+        assert not any(hooks)
+        patches.lay()
+        assert all(vars(owner).get(name) is now for owner, name, _, _, now in stood_in)
+        assert all(hooks)
+    assert len(stood_in) > 25
+    assert all(vars(owner).get(name) is was for owner, name, was, _, _ in stood_in)
+    assert not any(hooks)
+
+
 def test_an_exception_goes_through_and_is_explained(tmp_path: Path) -> None:
     before = as_found()
     with (

@@ -18,6 +18,7 @@ _PIPE_CLOSED = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what `argv` (default: the command line) asks; the exit code to leave with."""
+    _open_closed_streams()
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except GradpmError as error:
@@ -30,6 +31,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Started with `>&-`, python has no stream at all; a child of ours must still find it closed.
+
+    What python opens is closed when another program is executed.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def tell(error: GradpmError) -> None:

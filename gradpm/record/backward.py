@@ -146,7 +146,7 @@ class EngineTap:
                 recorder.looks.walk(graph.nodes, number)
             flags |= Call.FULL
             if len(graph.nodes) <= recorder.watch_at_most:
-                handles = watch(graph)
+                handles = watch(graph, recorder)
                 flags |= Call.WATCHED
         recorder.names.look(frame, number)
         recorder.growth.turn(frame, number, serials[0] if serials else 0)

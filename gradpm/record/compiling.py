@@ -7,14 +7,15 @@ the tap, which dynamo would trace, and becomes one row with the line that called
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.faults import say
 from gradpm.record.plans import Plan
 from gradpm.record.tracebacks import strip
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from gradpm.record.patches import Patches
 
 TOLD = (
-    b"gradpm: torch.compile runs eagerly, so that its graph can be read; --keep-compile keeps it\n"
+    "gradpm: torch.compile runs eagerly, so that its graph can be read; --keep-compile keeps it\n"
 )
 
 
@@ -54,8 +55,7 @@ class Compiling:
         patches.set(torch, "compile", compile)
 
     def _begin(self) -> None:
-        import torch._dynamo.eval_frame as frames
-
+        frames = self._dynamo()
         kind = frames.OptimizeContext
         original = kind.__init__
 
@@ -69,6 +69,15 @@ class Compiling:
             stance = torch.compiler.set_stance("force_eager")
             self.patches.at_end(lambda: stance.__exit__(None, None, None))
             _say()
+
+    def _dynamo(self) -> Any:
+        """Dynamo, which notes as it is imported what functions torch has: torch's own."""
+        self.patches.lift()
+        try:
+            import torch._dynamo.eval_frame as frames
+        finally:
+            self.patches.lay()
+        return frames
 
     def _enter(self) -> Callable[[], None]:
         """A call of something compiled begins; what is to be called when it ends."""
@@ -103,11 +112,9 @@ class Compiling:
 
 
 def _say() -> None:
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
-        os.write(2, TOLD)
-    except (OSError, ValueError, AttributeError):
-        pass
+    say(TOLD)
 
 
 def _nothing() -> None:

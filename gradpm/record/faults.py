@@ -7,8 +7,10 @@ that gradpm alone had called, must not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 from types import CodeType
 from typing import Any
 
@@ -26,6 +28,16 @@ def is_ours(error: BaseException) -> bool:
             return False
         traceback = traceback.tb_next
     return True
+
+
+def say(text: str) -> None:
+    """A line on stderr; in silence where the program was started without one.
+
+    Descriptor 2 is then a file of the program's own.
+    """
+    if sys.__stderr__ is not None:
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())
 
 
 def _handlers() -> set[CodeType]:

@@ -38,6 +38,7 @@ def install(patches: Patches) -> None:
             patches.set(traceback, name, _tb_walker(original, stands))
     patches.set(traceback, "walk_stack", _stack_walker(stands))
     patches.set(inspect, "getouterframes", _outer_frames(stands))
+    patches.set(inspect, "getinnerframes", _inner_frames(stands))
     patches.set(warnings, "warn", _warn(stands))
 
 
@@ -96,6 +97,18 @@ def _outer_frames(stands: Stands) -> Any:
         return [one for one in found if id(one.frame) in shown]
 
     return getouterframes
+
+
+def _inner_frames(stands: Stands) -> Any:
+    original = inspect.getinnerframes
+
+    @functools.wraps(original)
+    def getinnerframes(tb: Any, context: int = 1) -> Any:
+        with contextlib.suppress(Exception):
+            splice(tb, stands)
+        return original(tb, context)
+
+    return getinnerframes
 
 
 def _warn(stands: Stands) -> Any:

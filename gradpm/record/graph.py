@@ -79,20 +79,13 @@ def _leaf(variable: Any, recorder: Recorder, stack: int) -> int:
     return recorder.leaves.add(variable, stack, kind)
 
 
-def watch(graph: Graph) -> list[Any]:
+def watch(graph: Graph, recorder: Recorder) -> list[Any]:
     """Measure the gradient that reaches each node; handles to take the hooks off again."""
 
     def hook_of(at: int) -> Any:
         def look(gradients: tuple[Any, ...]) -> None:
-            graph.entered[at] = torch._C._autograd._get_sequence_nr()
-            with quiet():
-                found = [
-                    _measure(gradient)
-                    for gradient in gradients
-                    if gradient is not None and type(gradient) is torch.Tensor
-                ]
-            if found:
-                graph.norms[at] = found
+            if recorder.on:
+                recorder.guard("node hook", _entered, graph, at, gradients)
 
         return look
 
@@ -101,6 +94,19 @@ def watch(graph: Graph) -> list[Any]:
         if at not in graph.leaves:
             handles.append(register(node.register_prehook, hook_of(at)))
     return handles
+
+
+def _entered(graph: Graph, at: int, gradients: tuple[Any, ...]) -> None:
+    """The engine comes to a node with these gradients."""
+    graph.entered[at] = torch._C._autograd._get_sequence_nr()
+    with quiet():
+        found = [
+            _measure(gradient)
+            for gradient in gradients
+            if gradient is not None and type(gradient) is torch.Tensor
+        ]
+    if found:
+        graph.norms[at] = found
 
 
 def _measure(gradient: Any) -> Any:
@@ -115,8 +121,8 @@ def _measure(gradient: Any) -> Any:
         or gradient.is_meta
     ):
         return None
-    if not (gradient.is_floating_point() or gradient.is_complex()):
-        return None
+    if not (gradient.is_floating_point() or gradient.is_complex()) or gradient.element_size() == 1:
+        return None  # torch has no norm of integers, nor of float8
     return (
         torch.linalg.vector_norm(gradient),
         torch.linalg.vector_norm(gradient, float("inf")),

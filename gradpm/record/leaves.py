@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import is_transformed, quiet
+from gradpm.record.quiet import answers_itself, is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
 
 
+EXACT = (torch.Tensor, torch.nn.Parameter)
 SHARED = -1
 
 
@@ -135,8 +136,9 @@ class Leaves:
                 continue
             if id(grad) != known.grad_id or version_of(grad) != known.grad_version:
                 flags |= Leaf.FRESH
-            if grad.layout is not torch.strided or grad.is_meta or not _plain(grad):
-                state = GradState.SPARSE if grad.is_sparse else GradState.UNREAD
+            if not _plain(grad) or grad.layout is not torch.strided or grad.is_meta:
+                sparse = not answers_itself(grad) and grad.is_sparse
+                state = GradState.SPARSE if sparse else GradState.UNREAD
                 self._write(backward, known, tensor, state, flags)
                 continue
             dense.append((known, tensor, grad, int(flags)))
@@ -205,16 +207,17 @@ def version_of(tensor: Any) -> int:
     if tensor is None:
         return -1
     try:
-        return int(tensor._version)
+        if type(tensor) in EXACT:
+            return int(tensor._version)
+        with torch._C.DisableTorchFunction():  # a subclass's own code would be asked
+            return int(tensor._version)
     except RuntimeError:
         return -1
 
 
 def _plain(grad: Any) -> bool:
     """Whether norms can be taken without running a subclass's own code."""
-    return type(grad) in (torch.Tensor, torch.nn.Parameter) and (
-        grad.is_floating_point() or grad.is_complex()
-    )
+    return type(grad) in EXACT and (grad.is_floating_point() or grad.is_complex())
 
 
 def state_of(norm: float | None) -> GradState:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.tap import OpTap
 from gradpm.record.tracebacks import strip
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def install(patches: Patches) -> None:
     """Put the stand-ins in place."""
     recorder = patches.recorder
     _asked(patches, recorder)
+    _listed(patches)
     import torch.jit._trace as tracing
 
     for owner in (torch.jit, tracing):
@@ -60,6 +63,33 @@ def _asked(patches: Patches, recorder: Recorder) -> None:
             return original(relevant_args)
 
     patches.set(torch.overrides, "has_torch_function", has_torch_function)
+
+
+def _listed(patches: Patches) -> None:
+    """What torch.overrides says of the modes that are on, when the program asks and not torch."""
+    overrides: Any = torch.overrides
+    stack_of, top_of = (
+        overrides._get_current_function_mode_stack, overrides._get_current_function_mode,
+    )  # fmt: skip
+
+    def others() -> list[Any]:
+        return [mode for mode in stack_of() if type(mode) is not OpTap]
+
+    @functools.wraps(stack_of)
+    def _get_current_function_mode_stack() -> Any:
+        return stack_of() if _asked_by_torch() else others()
+
+    @functools.wraps(top_of)
+    def _get_current_function_mode() -> Any:
+        return top_of() if _asked_by_torch() else next(reversed(others()), None)
+
+    patches.set(overrides, stack_of.__name__, _get_current_function_mode_stack)
+    patches.set(overrides, top_of.__name__, _get_current_function_mode)
+
+
+def _asked_by_torch() -> bool:
+    asker = sys._getframe(2).f_globals.get("__name__", "")
+    return str(asker).partition(".")[0] == "torch"
 
 
 def _without(recorder: Recorder, original: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import sysconfig
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,7 @@ class Sources:
         self.rows = Rows(Table.FILE)
         self.id("")
         self._torch = os.path.dirname(sys.modules["torch"].__file__ or "") + os.sep
-        paths = sysconfig.get_paths()
-        self._library = tuple(paths[name] + os.sep for name in ("stdlib", "platstdlib"))
+        self._library = _standard_library()
         self._inline = sys.argv[:1] == ["-c"]
 
     def id(self, path: str) -> int:
@@ -169,6 +167,14 @@ class Output:
     def full(self) -> bool:
         """Whether the file has reached the size it may have."""
         return self.writer is not None and self.writer.size >= self.most_bytes
+
+
+def _standard_library() -> tuple[str, ...]:
+    """The folders of python's own modules; without `sysconfig`, which the program may lack."""
+    pure = os.path.dirname(os.__file__)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    platform = os.path.join(sys.base_exec_prefix, sys.platlibdir, version)
+    return tuple({os.path.abspath(folder) + os.sep for folder in (pure, platform)})
 
 
 def digest(text: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import sys
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record import amp, compiling, frames, modes, stepping, threads
+from gradpm.record import amp, compiling, frames, modes, onlookers, stepping, threads
 from gradpm.record.locks import LOCK
 from gradpm.record.plans import Plan
 from gradpm.record.tracebacks import strip
@@ -29,6 +30,30 @@ def _restore(owner: Any, name: str, original: Any, own: bool) -> None:
         delattr(owner, name)
 
 
+class Builtin:
+    """A stand-in for a builtin that is pickled, copied and shown as the builtin itself."""
+
+    def __init__(self, original: Any) -> None:
+        self.__wrapped__ = original
+        for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+            setattr(self, name, getattr(original, name))
+
+    def __reduce__(self) -> Any:
+        return self.__wrapped__.__reduce__()
+
+    def __deepcopy__(self, _memo: Any) -> Any:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+
+def _unhook(handle: Any) -> tuple[Any, int, Any]:
+    """Take a hook off; (the hooks that it was among, its number, the hook)."""
+    hooks = handle.hooks_dict_ref()
+    return hooks, handle.id, hooks.pop(handle.id, None) if hooks is not None else None
+
+
 class Patches:
     """The stand-ins now in place, and what they stand for."""
 
@@ -37,14 +62,18 @@ class Patches:
         self._undo: list[tuple[Any, str, Any, bool, Any]] = []
         self._acts: list[Any] = []
         self._lifted = 0
+        self._hooks: list[tuple[Any, int, Any]] = []  # of ours, while lifted
         self.handles: list[Any] = []
         self.run_backward: Any = None  # torch's own
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Put `value` where `owner.name` was."""
         own = name in vars(owner)
-        self._undo.append((owner, name, vars(owner).get(name), own, value))
+        original = vars(owner).get(name)
+        self._undo.append((owner, name, original, own, value))
         setattr(owner, name, value)
+        if isinstance(original, BuiltinFunctionType) and isinstance(value, FunctionType):
+            value.__module__, value.__qualname__ = owner.__name__, name  # where pickle finds it
         code = getattr(getattr(value, "__func__", value), "__code__", None)
         if code is not None:
             self.recorder.stacks.hide(code)
@@ -60,6 +89,7 @@ class Patches:
             if self._lifted == 1:
                 for owner, name, original, own, _ in reversed(self._undo):
                     _restore(owner, name, original, own)
+                self._hooks = [_unhook(handle) for handle in self.handles]
 
     def lay(self) -> None:
         """Put them back."""
@@ -68,10 +98,16 @@ class Patches:
             if self._lifted == 0:
                 for owner, name, _, _, value in self._undo:
                     setattr(owner, name, value)
+                for hooks, which, hook in self._hooks:
+                    if hook is not None:
+                        hooks[which] = hook
+                        hooks.move_to_end(which, last=False)
+                self._hooks.clear()
 
     def install(self) -> None:
         """Put every stand-in in place."""
         frames.install(self)
+        onlookers.install(self)
         self._engine()
         self._parameter()
         self._function()
@@ -157,20 +193,22 @@ class Patches:
 
     def _from_numpy(self) -> None:
         recorder, stand = self.recorder, self.recorder.stands.call
-        original = torch.from_numpy
+        original, came_back = torch.from_numpy, self._came_back
 
-        @functools.wraps(original)
-        def from_numpy(array: Any) -> Any:
-            try:
-                made = stand(sys._getframe(1), original, (array,), None)
-            except BaseException as error:
-                strip(error, recorder.stands)
-                raise
-            if recorder.on:
-                recorder.guard("from_numpy tap", self._came_back, array, made, sys._getframe(1))
-            return made
+        class FromNumpy(Builtin):
+            def __call__(self, *args: Any, **kwargs: Any) -> Any:
+                try:
+                    made = stand(sys._getframe(1), original, args, kwargs)
+                except BaseException as error:
+                    strip(error, recorder.stands)
+                    raise
+                if recorder.on:
+                    frame = sys._getframe(1)
+                    recorder.guard("from_numpy tap", came_back, args[0], made, frame)
+                return made
 
-        self.set(torch, "from_numpy", from_numpy)
+        recorder.stacks.hide(FromNumpy.__call__.__code__)
+        self.set(torch, "from_numpy", FromNumpy(original))
 
     def _came_back(self, array: Any, made: Any, frame: Any) -> None:
         recorder = self.recorder

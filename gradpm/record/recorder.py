@@ -15,7 +15,7 @@ import torch
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
 from gradpm.record.errors import Errors
-from gradpm.record.faults import HERE, is_ours
+from gradpm.record.faults import HERE, is_ours, say
 from gradpm.record.growth import Growth
 from gradpm.record.identity import Identity
 from gradpm.record.leaves import Leaves
@@ -187,14 +187,14 @@ class Recorder(Beside):
 
         text = "".join(traceback.format_exception(fault))[-4000:]
         if os.environ.get("GRADPM_DEBUG"):
-            os.write(2, text.encode())
+            say(text)
         try:
             self.note("stopped", {"where": where, "fault": f"{type(fault).__name__}: {fault}"})
             self.note("stopped_at", text)
             self.flush(force=True)
         except Exception as second:
             self.output.most_bytes = 0
-            os.write(2, f"gradpm: recording stopped: {second}\n".encode())
+            say(f"gradpm: recording stopped: {second}\n")
 
     # -- what the taps ask -------------------------------------------------------
 

@@ -14,7 +14,7 @@ import torch
 
 from gradpm.record.graph import Graph
 from gradpm.record.leaves import is_leaf, version_of
-from gradpm.record.quiet import quiet
+from gradpm.record.quiet import answers_itself, quiet
 
 if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
@@ -91,7 +91,7 @@ def _stale(
         "saved": name,
         "found": found,
         "expected": expected,
-        "shape": list(tensor.shape) if tensor is not None else [],
+        "shape": [] if tensor is None or answers_itself(tensor) else list(tensor.shape),
         "dtype": str(tensor.dtype).removeprefix("torch.") if tensor is not None else "",
         "storage": _storage(tensor),
     }
@@ -99,7 +99,7 @@ def _stale(
 
 def _storage(tensor: Any) -> int:
     """Which memory a tensor has; 0 when it has none of its own to speak of."""
-    if tensor is None or tensor.layout is not torch.strided:
+    if tensor is None or answers_itself(tensor) or tensor.layout is not torch.strided:
         return 0
     try:
         return int(tensor.untyped_storage()._cdata)
@@ -125,11 +125,13 @@ def operand_facts(tensors: list[Any], recorder: Shared) -> list[dict[str, Any]]:
     with torch._C.DisableTorchFunction():
         for tensor in tensors[:64]:
             base = tensor._base if tensor._is_view() else None
+            silent = answers_itself(tensor)
+            strided = not silent and tensor.layout is torch.strided
             entry: dict[str, Any] = {
                 "serial": recorder.identity.find(tensor),
-                "shape": list(tensor.shape) if tensor.layout is torch.strided else [],
+                "shape": list(tensor.shape) if strided else [],
                 "dtype": str(tensor.dtype).removeprefix("torch."),
-                "device": str(tensor.device),
+                "device": "" if silent else str(tensor.device),
                 "requires": bool(tensor.requires_grad),
                 "leaf": is_leaf(tensor),
                 "inference": bool(tensor.is_inference()),

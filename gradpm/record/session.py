@@ -9,12 +9,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gradpm.record import onlookers
 from gradpm.record.options import Options
 from gradpm.record.recorder import Recorder
 from gradpm.record.recording import begin
-from gradpm.record.tracebacks import splice_chain
+from gradpm.record.tracebacks import splice, splice_chain
 from gradpm.record.whereto import file_of
 
+_ANNOUNCED = frozenset({"sys.excepthook", "sys.unraisablehook", "pdb.Pdb"})
 _current: Recorder | None = None
 _base = ""
 
@@ -44,11 +46,19 @@ def _finish() -> None:
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    """`sys.excepthook` is announced before any hook runs: the last look at the frames."""
-    if event == "sys.excepthook" and _current is not None:
+    """What is announced before the program's own hooks run: the last look at the frames."""
+    if _current is None or event not in _ANNOUNCED:
+        return
+    if event == "sys.excepthook":
         _, _, error, traceback = arguments
         if error is not None:
             _uncaught(_current, error, traceback)
+    elif event == "sys.unraisablehook":
+        unraisable = arguments[1]
+        _current.guard("end", splice, unraisable.exc_traceback, _current.stands)
+        _current.guard("end", splice_chain, unraisable.exc_value, _current.stands)
+    else:
+        _current.guard("debugger tap", onlookers.debugger, _current.patches)
 
 
 def _uncaught(recorder: Recorder, error: BaseException, traceback: Any) -> None:
@@ -111,4 +121,5 @@ def _watch_hard_exit() -> None:
             _current.guard("end", _current.finish)
         leave(status)
 
+    _exit.__module__ = "os"  # where pickle finds it
     os._exit = _exit

@@ -14,7 +14,7 @@ import torch
 
 from gradpm.record.hooks import register
 from gradpm.record.looks import finite, plain, saved_by
-from gradpm.record.quiet import is_transformed, quiet
+from gradpm.record.quiet import is_transformed, is_unwatched, quiet
 from gradpm.trace.schema import Op, When
 
 if TYPE_CHECKING:
@@ -90,12 +90,11 @@ class Singular:
 
     def _hook(self, op: int) -> Any:
         def passed(gradients: Any, incoming: Any) -> None:
-            if self.recorder.on and self._told_hooks < MOST_TOLD and not is_transformed():
-                with torch._C.DisableTorchFunction():
-                    for gradient in gradients:
-                        if gradient is not None and plain(gradient) and not finite(gradient):
-                            self.recorder.guard("node hook", self._bad, op, gradients, incoming)
-                            return
+            recorder = self.recorder
+            if not recorder.on or self._told_hooks >= MOST_TOLD or is_transformed():
+                return
+            if recorder.guard("node hook", _is_bad, gradients):
+                recorder.guard("node hook", self._bad, op, gradients, incoming)
 
         return passed
 
@@ -124,6 +123,14 @@ class Singular:
                 spoilt = spoilt or not finite(tensor)
         if spoilt:  # the forward was bad already: what is behind this node has not run yet
             looks.walk_from(node, number)
+
+
+def _is_bad(gradients: Any) -> bool:
+    """Whether one of these gradients is not finite; kept cheap where nobody would see it."""
+    if is_unwatched():
+        return any(g is not None and plain(g) and not finite(g) for g in gradients)
+    with quiet():
+        return any(g is not None and plain(g) and not finite(g) for g in gradients)
 
 
 VALUE_ONLY = frozenset("mean exp softmax log_softmax std var std_mean tan inverse".split())

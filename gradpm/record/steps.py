@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from gradpm.record.leaves import norms_of, version_of
+from gradpm.record.looks import plain
 
 FIRST = 4
 
@@ -24,7 +23,7 @@ class StepLook:
             tensor
             for group in optimizer.param_groups
             for tensor in group["params"]
-            if tensor.grad is not None and _plain(tensor) and _plain(tensor.grad)
+            if tensor.grad is not None and plain(tensor) and plain(tensor.grad)
         ]
         self.norms = norms_of(self.tensors)
         self.versions = [version_of(tensor) for tensor in self.tensors]
@@ -54,12 +53,3 @@ class StepLook:
 def is_looked_at(count: int) -> bool:
     """Whether the count-th step (from 1) is one of those that are looked at."""
     return count <= FIRST or not count & (count - 1)
-
-
-def _plain(tensor: Any) -> bool:
-    return (
-        type(tensor) in (torch.Tensor, torch.nn.Parameter)
-        and tensor.layout is torch.strided
-        and not tensor.is_meta
-        and (tensor.is_floating_point() or tensor.is_complex())
-    )

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradpm.record.faults import is_ours
 from gradpm.record.plans import Plan, is_lasting, plan_of
-from gradpm.record.tracebacks import PLAIN_CALL, strip
+from gradpm.record.tracebacks import strip
 from gradpm.trace.schema import THREAD_SHIFT, Op, Out
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ EXACT = {Tensor, Parameter}
 sequence_number = torch._C._autograd._get_sequence_nr
 grad_enabled = torch.is_grad_enabled
 inference_enabled = torch.is_inference_mode_enabled
-getframe = sys._getframe
+getframe, gettrace, getprofile = sys._getframe, sys.gettrace, sys.getprofile
 DISPATCH = torch.overrides.handle_torch_function.__code__
 FLUSH_AT = 8192
 MOST_PLANS = 8192
@@ -96,7 +96,10 @@ class OpTap(TorchFunctionMode):
         if how != OP:
             before = self.recorder.guard("op tap", self.recorder.before, self, plan, args, kwargs)
         try:
-            result = FunctionType(stand, frame.f_globals)(func, args, kwargs)
+            if gettrace() is None and getprofile() is None:
+                result = FunctionType(stand, frame.f_globals)(func, args, kwargs)
+            else:
+                result = self.stands.call_unseen(stand, frame, func, args, kwargs)
             if how == ITERATES:
                 result = tuple(result)
         except BaseException as error:
@@ -125,11 +128,7 @@ class OpTap(TorchFunctionMode):
         if frame.f_code is DISPATCH:
             return self.passed(func, args, kwargs)
         try:
-            code = self.stands.of(frame)
-        except Exception:
-            code = PLAIN_CALL
-        try:
-            return FunctionType(code, frame.f_globals)(func, args, kwargs)
+            return self.stands.call(frame, func, args, kwargs)
         except BaseException as error:
             strip(error, self.stands)
             raise
@@ -309,7 +308,8 @@ class OpTap(TorchFunctionMode):
         """Write the row of a call that raised, and the exception once."""
         try:
             op = self.row(plan, args, kwargs, None, frame, None, RAISED)
-            self.recorder.op_raised(self, args, kwargs, error, op, frame)
+            with torch._C.DisableTorchFunction():
+                self.recorder.op_raised(self, args, kwargs, error, op, frame)
         except Exception as fault:
             if not is_ours(fault):
                 raise

@@ -13,6 +13,8 @@ registry, the module filters and the printed line are then as without gradpm.
 
 from __future__ import annotations
 
+import functools
+import sys
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
@@ -22,7 +24,11 @@ from gradpm.record.faults import HERE
 def _call(function: Any, args: Any, kwargs: Any) -> Any: return function(*args, **kwargs) if kwargs else function(*args)  # noqa: E501  # fmt: skip
 
 
+def _call_traced(resume: Any, function: Any, args: Any, kwargs: Any) -> Any: resume(); return function(*args, **(kwargs or {}))  # noqa: E501, E702  # fmt: skip
+
+
 PLAIN_CALL = _call.__code__
+TRACED_CALL = _call_traced.__code__
 MARK = "gradpm wears this line"  # the last constant of every stand
 MOST_STANDS = 1 << 16
 
@@ -39,7 +45,35 @@ class Stands:
             code = self.of(frame)
         except Exception:
             code = PLAIN_CALL
-        return FunctionType(code, frame.f_globals)(function, args, kwargs)
+        if sys.gettrace() is None and sys.getprofile() is None:
+            return FunctionType(code, frame.f_globals)(function, args, kwargs)
+        return self.call_unseen(code, frame, function, args, kwargs)
+
+    def call_unseen(
+        self, stand: CodeType, frame: FrameType, function: Any, args: Any, kwargs: Any
+    ) -> Any:
+        """The same while a tracer or a profiler of the user's looks on, who would count the stand.
+
+        No tracer hears of a frame that began while it was off. A profiler hears of every
+        end: for it the call has no disguise, and a warning of this call gradpm's line.
+        """
+        if sys.getprofile() is not None or stand is PLAIN_CALL:
+            return function(*args, **(kwargs or {}))
+        tracer = sys.gettrace()
+        code = TRACED_CALL.replace(
+            co_consts=(*TRACED_CALL.co_consts, MARK),
+            co_filename=stand.co_filename,
+            co_firstlineno=stand.co_firstlineno,
+            co_name=stand.co_name,
+        )
+        resumed = functools.partial(sys.settrace, tracer)
+        sys.settrace(None)
+        try:
+            return FunctionType(code, frame.f_globals)(resumed, function, args, kwargs)
+        except RecursionError:
+            if sys.gettrace() is None:  # there was no room for the frame that turns it on
+                resumed()
+            raise
 
     def of(self, frame: FrameType) -> CodeType:
         """Code that wears the line at which a frame now stands."""
@@ -88,8 +122,8 @@ def splice(traceback: TracebackType | None, stands: Stands) -> None:
     while at is not None:
         code = at.tb_frame.f_code
         if code.co_name == "handle_torch_function" and code.co_filename.endswith("overrides.py"):
-            if _is_users_mode(at.tb_next, stands):
-                kept.append(at)
+            if at.tb_next is None or _is_users_mode(at.tb_next, stands):
+                kept.append(at)  # the end of the call, or somebody else's dispatch
             elif len(kept) > 1:
                 kept.pop()
         elif not _is_own(at, stands) or not kept:

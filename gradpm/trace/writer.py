@@ -12,6 +12,7 @@ from array import array
 
 from gradpm.errors import OutputError
 from gradpm.trace import layout
+from gradpm.trace.descriptor import create, file_of, reason_of, reopen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class LogWriter:
         self._next_row: dict[int, int] = {}
         self._rows_in_all = 0
         self._index = (array("I"), array("I"), array("Q"), array("Q"))
-        self._fd: int | None = _create(path, overwrite)
+        self._path = os.path.abspath(path)
+        self._fd: int | None = create(path, overwrite)
+        self._file = file_of(self._fd)
         head = layout.FILE_HEAD.pack(layout.MAGIC, layout.MAJOR, layout.MINOR, 0)
         if not self._append(head):
             reason, self.stopped = self.stopped, None
@@ -68,6 +71,7 @@ class LogWriter:
             raise OSError(f"{os.fspath(path)!r} is not sealed")
         os.ftruncate(fd, at)
         writer.size, writer.stopped, writer._level, writer._fd = at, None, 1, fd
+        writer._path, writer._file = os.path.abspath(path), file_of(fd)
         writer._pending, writer._pending_size, writer._marks = [], 0, 0
         writer._next_row, writer._rows_in_all = {}, 0
         writer._index = (array("I"), array("I"), array("Q"), array("Q"))
@@ -133,11 +137,11 @@ class LogWriter:
         """Let go of the file without writing: a forked child must leave it to its parent."""
         fd, self._fd = self._fd, None
         self._pending, self._pending_size = [], 0
-        if fd is not None:
+        if fd is not None and file_of(fd) == self._file:
             try:
                 os.close(fd)
             except OSError as error:  # some network disks tell only now that they were full
-                self.stopped = self.stopped or _reason(error)
+                self.stopped = self.stopped or reason_of(error)
 
     def _is_full(self, rows: int) -> bool:
         """Stop, keeping what there is, where no reader would follow."""
@@ -152,6 +156,10 @@ class LogWriter:
 
     def _append(self, block: bytes) -> bool:
         """Write `block` whole, or cut the file back to `size`."""
+        if not self._has_descriptor():
+            self.stopped = "the program closed the descriptor of the trace"
+            self._pending, self._pending_size = [], 0
+            return False
         assert self._fd is not None
         try:
             view = memoryview(block)
@@ -161,7 +169,7 @@ class LogWriter:
             self.size, self._pending, self._pending_size = self.size + len(block), [], 0
         except OSError as error:
             self._cut()
-            self.stopped = _reason(error)
+            self.stopped = reason_of(error)
             self._pending, self._pending_size = [], 0
             return False
         except BaseException:  # a signal handler raised: the frames stay for the next commit
@@ -169,13 +177,19 @@ class LogWriter:
             raise
         return True
 
+    def _has_descriptor(self) -> bool:
+        """Whether ours is still open, or can be opened anew; another's is never touched."""
+        if self._fd is not None and file_of(self._fd) != self._file:
+            self._fd = reopen(self._path, self._file)
+        return self._fd is not None
+
     def _cut(self) -> None:
         """Take a torn block off the end, so that a later one does not follow a hole."""
         assert self._fd is not None
         try:
             os.ftruncate(self._fd, self.size)
         except OSError as error:  # the reader knows torn tails, but nothing may follow one
-            self.stopped = _reason(error)
+            self.stopped = reason_of(error)
 
     def _ending(self) -> bytes:
         """The index of all data frames, and the trailer that points at it."""
@@ -211,25 +225,6 @@ class LogWriter:
             raise ValueError(f"{rows:,} rows cannot be held by {raw:,} bytes")
         head = _pack_head(kind, table, rows, first_row, len(columns), directory, body_size)
         return b"".join([head, directory, *bodies])
-
-
-def _create(path: str | os.PathLike[str], overwrite: bool) -> int:
-    """A descriptor at the end of a new file; raises OutputError."""
-    # O_APPEND: after the cut that a full disk makes, a plain write would leave a hole.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-    try:
-        return os.open(path, flags | (os.O_TRUNC if overwrite else os.O_EXCL), 0o644)
-    except FileExistsError:
-        hint = "Choose another name, or allow it to be overwritten."
-        raise OutputError(f"The file {os.fspath(path)!r} exists already.", hint) from None
-    except (OSError, ValueError) as error:
-        reason = _reason(error) if isinstance(error, OSError) else str(error)
-        hint = "Check that its folder exists and that you may write there."
-        raise OutputError(f"Cannot write the trace {os.fspath(path)!r}: {reason}.", hint) from None
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
 
 
 def _encode(name: str, values: array[Any] | bytes, level: int) -> tuple[bytes, bytes]:

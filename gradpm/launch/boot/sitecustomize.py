@@ -12,11 +12,10 @@ environment, which keep the variables so that children started in any way are re
 `_posixsubprocess.fork_exec`, which add those variables to an explicit environment.
 
 Plain old syntax on purpose: a command may bring a python that is older than gradpm's.
+Annotations are quoted, since `__future__` would be seen in `sys.modules`.
 Nothing is imported that `site` has not imported before: the start costs under a
 millisecond.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -38,7 +37,7 @@ def _hide_folder() -> None:
     sys.path_importer_cache.pop(_HERE, None)
 
 
-def _hide_variables() -> dict[str, str]:
+def _hide_variables() -> "dict[str, str]":
     """Take gradpm's variables out of `os.environ`, not out of the C environment.
 
     Deleting through the mapping would call unsetenv, and a child that inherits the C
@@ -58,7 +57,7 @@ def _hide_variables() -> dict[str, str]:
     return kept
 
 
-def _sign(variables: dict[str, str], name: str) -> None:
+def _sign(variables: "dict[str, str]", name: str) -> None:
     """Leave an empty file that tells the waiting `gradpm run` how far python came."""
     folder = variables.get("GRADPM_SIGNS")
     if folder:
@@ -69,13 +68,13 @@ def _sign(variables: dict[str, str], name: str) -> None:
 
 
 def _search(
-    name: str, path: Any = None, target: Any = None, skip: object = None
-) -> ModuleSpec | None:
+    name: str, path: "Any" = None, target: "Any" = None, skip: object = None
+) -> "ModuleSpec | None":
     """The spec that the interpreter's other finders give for `name`, or None."""
     for finder in list(sys.meta_path):
         find = getattr(finder, "find_spec", None)
         if finder is not skip and find is not None:
-            spec: ModuleSpec | None = find(name, path, target)
+            spec: "ModuleSpec | None" = find(name, path, target)
             if spec is not None:
                 return spec
     return None
@@ -88,12 +87,12 @@ class _Carrier:
     variables are hidden: they are put back at the last door before the kernel.
     """
 
-    def __init__(self, variables: dict[str, str]) -> None:
+    def __init__(self, variables: "dict[str, str]") -> None:
         self._path = os.environb.get(b"PYTHONPATH")
         self._pairs = {os.fsencode(name): os.fsencode(text) for name, text in variables.items()}
         self._ready = False
 
-    def extend(self, block: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    def extend(self, block: "dict[bytes, bytes]") -> "dict[bytes, bytes]":
         """The environment `block` (bytes to bytes), with the variables; as it is if it has some."""
         if b"GRADPM_TRACE" in block:
             return block
@@ -108,15 +107,16 @@ class _Carrier:
             if real is not None:
                 setattr(os, name, self._wrapped(real))
 
-    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Any, argv: Any, env: Any, *rest: Any, **named: Any) -> Any:
+    def _wrapped(self, real: "Callable[..., Any]") -> "Callable[..., Any]":
+        def call(path: "Any", argv: "Any", env: "Any", *rest: "Any", **named: "Any") -> "Any":
             return real(path, argv, self._mapped(env), *rest, **named)
 
         call.__name__ = call.__qualname__ = real.__name__
+        call.__module__ = "os"  # where pickle finds it
         call.__doc__ = real.__doc__
         return call
 
-    def _mapped(self, env: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    def _mapped(self, env: "Mapping[Any, Any]") -> "Mapping[Any, Any]":
         try:
             return self.extend({os.fsencode(name): os.fsencode(env[name]) for name in env})
         except Exception:
@@ -131,9 +131,9 @@ class _Carrier:
             import _posixsubprocess
         except ImportError:
             return
-        real: Any = _posixsubprocess.fork_exec
+        real: "Any" = _posixsubprocess.fork_exec
 
-        def fork_exec(*given: Any) -> int:
+        def fork_exec(*given: "Any") -> int:
             try:
                 given = given[:5] + (self._listed(given[5]),) + given[6:]
             except Exception:
@@ -142,7 +142,7 @@ class _Carrier:
 
         setattr(_posixsubprocess, "fork_exec", fork_exec)
 
-    def _listed(self, pairs: list[bytes] | None) -> list[bytes] | None:
+    def _listed(self, pairs: "list[bytes] | None") -> "list[bytes] | None":
         if pairs is None:
             if os.environb.get(b"PYTHONPATH") == self._path:
                 return None  # the C environment still has everything
@@ -152,7 +152,7 @@ class _Carrier:
         return [name + b"=" + text for name, text in self.extend(block).items()]
 
 
-def _disguised(function: Any) -> Any:
+def _disguised(function: "Any") -> "Any":
     """`function`, told by its code to be importlib's own.
 
     Python cuts importlib's frames out of the traceback of a failing import, and skips
@@ -167,12 +167,12 @@ def _disguised(function: Any) -> Any:
 class _Finder:
     """Waits on `sys.meta_path` for torch; gone from there before torch's first line runs."""
 
-    def __init__(self, variables: dict[str, str], carrier: _Carrier) -> None:
+    def __init__(self, variables: "dict[str, str]", carrier: "_Carrier") -> None:
         self._variables = variables
         self._carrier = carrier
         self._direct = str(os.getppid()) == variables.get("GRADPM_PARENT")
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """None but for torch, whose true spec is returned with a watched loader."""
         if name == "subprocess" or name == "multiprocessing":
             self._carrier.watch_subprocess()
@@ -185,7 +185,7 @@ class _Finder:
             self._watch(spec.loader)
         return spec
 
-    def _watch(self, loader: Any) -> None:
+    def _watch(self, loader: "Any") -> None:
         """Let `loader`, made for this import alone, call us when torch is complete.
 
         An attribute of the instance and no loader of ours: `torch.__loader__` and
@@ -193,7 +193,7 @@ class _Finder:
         """
         inner = loader.exec_module
 
-        def exec_module(module: ModuleType) -> None:
+        def exec_module(module: "ModuleType") -> None:
             loader.__dict__.pop("exec_module", None)
             self._leave()
             try:
@@ -232,7 +232,7 @@ class _Finder:
             _say(_off(fault))
 
 
-def _recorder(home: str) -> Any:
+def _recorder(home: str) -> "Any":
     """gradpm.record of the gradpm that was started, without a look at `sys.path`.
 
     The command may run in another environment, with no gradpm or with another one, and
@@ -258,7 +258,7 @@ def _recorder(home: str) -> Any:
     return importlib.import_module("gradpm.record")
 
 
-def _off(fault: BaseException) -> str:
+def _off(fault: "BaseException") -> str:
     return "gradpm: recording is off: %s: %s" % (type(fault).__name__, fault)
 
 
