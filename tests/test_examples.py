@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,15 @@ EXPECTED = {
 }  # fmt: skip
 
 
+README_SHOWS = dict(
+    re.findall(
+        r"^    \$ gradpm run examples/(\w+)\.py\n(.*?)(?=    gradpm open)",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+)
+
+
 def quoted(script: Path) -> list[str]:
     """The indented paragraphs of an example's header: what a person sees, word for word."""
     header = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
@@ -75,7 +85,7 @@ def quoted(script: Path) -> list[str]:
 
 def test_each_example_has_its_row_and_is_short() -> None:
     scripts = {path.stem: path for path in FOLDER.glob("*.py")}
-    assert scripts.keys() == EXPECTED.keys()
+    assert scripts.keys() == EXPECTED.keys() >= README_SHOWS.keys() != set()
     for path in scripts.values():
         assert 20 <= len(path.read_text(encoding="utf-8").splitlines()) <= 45, path.name
         assert quoted(path), f"{path.name} quotes nothing of what a person sees"
@@ -105,6 +115,10 @@ def test_an_example_does_what_its_header_says_and_gradpm_names_its_line(
     trace = tmp_path / "t.gpm"
     watched = under(["run", "--output", str(trace), str(script)], tmp_path, OMP_NUM_THREADS="1")
     assert (watched.status, watched.out) == (plain.status, plain.out)
+    if name in README_SHOWS:
+        told = (watched.out + watched.err).splitlines()
+        for line, shown in zip(told, README_SHOWS[name].splitlines(), strict=False):
+            assert line == shown[4:] or line.strip().startswith(f"{script}:")
     loud = [f for f in read_all([trace]).findings if str(f.severity) != "note"]
     assert loud, "gradpm says nothing"
     first = loud[0]
