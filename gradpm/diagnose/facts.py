@@ -133,7 +133,6 @@ class Parameter:
     spec: Spec
     frame: int
     op: int
-    is_parameter: bool
 
 
 class Facts:
@@ -280,9 +279,8 @@ class Facts:
                 continue
             if leaf.kind is LeafKind.PARAMETER or serial in owned:
                 found[serial] = Parameter(
-                    serial, self.trace.name(serial), leaf.spec, leaf.frame, leaf.op,
-                    leaf.kind is LeafKind.PARAMETER,
-                )  # fmt: skip
+                    serial, self.trace.name(serial), leaf.spec, leaf.frame, leaf.op
+                )
         for serial in self.unfed:
             if serial not in found:
                 maker = self.makers.get(serial)
@@ -290,7 +288,7 @@ class Facts:
                     (self.op(maker).frame, self.op(maker).id) if maker is not None else (0, 0)
                 )
                 found[serial] = Parameter(
-                    serial, self.trace.name(serial), self.spec_of(serial), frame, made, False
+                    serial, self.trace.name(serial), self.spec_of(serial), frame, made
                 )
         return found
 

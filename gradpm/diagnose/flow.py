@@ -51,7 +51,6 @@ class AtRoot:
     tracked: int = 0
     lost: Lost = field(default_factory=dict)
     frozen: int = 0
-    weak: Lost = field(default_factory=dict)  # bits that may have come back in unseen
 
 
 @dataclass(slots=True)
@@ -60,7 +59,6 @@ class Touch:
 
     first: int = -1
     last: int = -1  # last op that took it, or something tracked made of it
-    uses: int = 0
     last_tracked: int = -1
 
 
@@ -124,7 +122,6 @@ class Flow:
             state.tracked |= self.tracked.get(root, 0)
             state.frozen |= self.frozen.get(root, 0)
             merge(state.lost, self.lost.get(root, {}))
-        state.weak = dict(self.escaped)
         self.roots[number] = state
 
     def _came_back(self, op: OpRow, source: int) -> None:
@@ -296,7 +293,6 @@ class Flow:
         for serial in op.ins:
             touch = self.touched.get(serial)
             if touch is not None and is_use(op, serial):
-                touch.uses += 1
                 touch.first = op.row if touch.first < 0 else touch.first
                 touch.last = op.row
                 if op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.finding import Location, Step
+from gradpm.diagnose.finding import Step
 from gradpm.diagnose.flow import NO_VALUE, is_use, target_of
 from gradpm.diagnose.words import spoken
 from gradpm.trace.schema import Op
@@ -130,8 +130,3 @@ def loss_step(case: Case, root: int, frame: int) -> Step:
     """The last step: the loss at the engine call."""
     name = case.words.tensor_name(root)
     return Step("loss", name, "", case.places.of(frame, "backward"))
-
-
-def backward_location(case: Case, frame: int) -> Location | None:
-    """Where an engine call was made."""
-    return case.places.of(frame, "backward")

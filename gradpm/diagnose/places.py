@@ -9,7 +9,6 @@ from gradpm.diagnose.finding import Location
 from gradpm.trace.model import Frame, Trace
 from gradpm.trace.schema import FileKind
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 GRAD_MODES = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad"}
 
 

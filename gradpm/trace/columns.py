@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gradpm.trace.schema import COLUMNS, Table
@@ -74,9 +73,3 @@ class Columns:
             else:
                 raise ValueError("a ragged column is longer than any real one")
         return flat
-
-    def iter_ragged(self, name: str, lengths: str = "") -> Iterator[array[Any]]:
-        """Row by row."""
-        starts, flat = self.ragged(name, lengths)
-        for row in range(self.rows):
-            yield flat[starts[row] : starts[row + 1]]

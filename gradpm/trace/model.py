@@ -2,84 +2,19 @@
 
 from __future__ import annotations
 
-import bisect
 import json
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from gradpm.trace.columns import Columns
 from gradpm.trace.reader import LogReader
+from gradpm.trace.rows import ErrorRow, Event, Frame, LeafRow, Spec
 from gradpm.trace.schema import FileKind, LeafKind, Table
 
+__all__ = ["ErrorRow", "Event", "Frame", "LeafRow", "Spec", "Trace"]
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of a Python stack; columns are 1-based, 0 when not known."""
-
-    row: int
-    parent: int
-    file: int
-    path: str
-    kind: FileKind
-    function: str
-    line: int
-    end_line: int
-    column: int
-    end_column: int
-    first_line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """Shape, dtype, device and layout of a tensor."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    device: str
-    layout: str
-
-    def __str__(self) -> str:
-        return f"[{', '.join(map(str, self.shape))}] {self.dtype}"
-
-
-@dataclass(frozen=True, slots=True)
-class LeafRow:
-    """A parameter, buffer or other leaf that the recorder knows by itself."""
-
-    serial: int
-    kind: LeafKind
-    spec: Spec
-    frame: int  # where it was made
-    flags: int
-    op: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened beside the ops: a step, a freeze, a mode entered."""
-
-    kind: str
-    frame: int
-    op: int
-    backward: int
-    object: int
-    detail: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorRow:
-    """An exception that was seen; `uncaught` ended the program."""
-
-    row: int
-    type: str
-    message: str
-    frame: int
-    op: int
-    backward: int
-    uncaught: bool
-    detail: dict[str, Any]
+MODULE_NAME = 9  # NAME.kind of a module
 
 
 class Trace:
@@ -232,11 +167,6 @@ class Trace:
         """Row of each kept op, by op id."""
         return {op: row for row, op in enumerate(self.table(Table.OP)["id"])}
 
-    def op_rows_between(self, first: int, end: int) -> range:
-        """Rows of the kept ops with first <= id < end (ids rise within a thread's flush)."""
-        ids = self.op_ids
-        return range(bisect.bisect_left(ids, first), bisect.bisect_left(ids, end))
-
     @cached_property
     def op_ids(self) -> Any:
         """Op id of each row."""
@@ -336,9 +266,6 @@ class Trace:
             )
             for row in range(columns.rows)
         ]
-
-
-MODULE_NAME = 9  # NAME.kind of a module
 
 
 def _lines(text: str) -> list[str]:

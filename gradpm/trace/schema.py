@@ -69,8 +69,6 @@ class Out(IntFlag):
 
     REQUIRES = 1
     LEAF = 2
-    VIEW = 4
-    FLOATING = 8  # floating or complex: could require grad
 
 
 class FileKind(IntEnum):
@@ -125,7 +123,6 @@ class Leaf(IntFlag):
     PARAMETER = 4
     REACHED = 8  # this backward's graph has an AccumulateGrad node for it
     FRESH = 16  # this backward changed its .grad
-    RETAINS = 32
     OPTIMIZED = 64  # an optimizer owns it
     ALIVE = 128
     HELD = 256  # .grad was there, untouched and not zero, as the engine started
@@ -148,7 +145,6 @@ class LinkHow(IntEnum):
     VALUE = 1
     WRAP = 2  # nn.Parameter(t), Variable(t)
     COPY = 3  # deepcopy
-    ATTRIBUTE = 4  # .data =, .grad =
 
 
 # Columns: name -> typecode of array.array. A name ending in `*` is ragged: its
@@ -273,5 +269,3 @@ COLUMNS: dict[Table, dict[str, str]] = {
         "high": "d",
     },
 }
-
-FORMAT = 1

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from gradpm.trace.reader import FrameInfo
+    from gradpm.trace.frames import FrameInfo
 
 _SMALL = 32
 """Bytes; setting up deflate costs more than such a column could save."""
