@@ -21,6 +21,7 @@ EXPECTED = {
     "reentrant_checkpoint": ("GP111", "stem.weight stem.bias"),
     "non_leaf": ("GP108", "w"),
     "leaf_read": ("GP101", "picture"),
+    "never_drawn": ("GP106", "drawn.experts.2.weight drawn.experts.2.bias"),
 }
 
 

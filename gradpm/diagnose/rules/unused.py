@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from gradpm.diagnose.case import Case
@@ -9,6 +10,7 @@ from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.paths import path_to
 from gradpm.diagnose.words import place
 
+OFTEN = 5
 INDEX = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -44,12 +46,36 @@ def _waits_its_turn(case: Case, serial: int, siblings: dict[tuple[str, str], set
     """Whether its siblings in a list of modules take part in some passes and not in others.
 
     Then the data, or chance, choose among them (experts, exits, layer drop), and one
-    that was never chosen is starved, not forgotten.
+    that was never chosen is starved, not forgotten: unless chance cannot have done it.
     """
-    return any(
-        0 < case.loop.first_fresh.get(other, 0) < len(case.expected.judged_in.get(other, ()))
-        for slot in _slots(case, serial)
-        for other in siblings[slot]
+    for slot in _slots(case, serial):
+        turns = [
+            other
+            for other in siblings[slot]
+            if 0 < case.loop.first_fresh.get(other, 0) < len(case.expected.judged_in.get(other, ()))
+        ]
+        if turns:
+            return not _never_drawn(case, turns)
+    return False
+
+
+def _never_drawn(case: Case, turns: list[int]) -> bool:
+    """Whether one was drawn for each pass, again and again, and this one cannot be drawn at all.
+
+    A draw that gave each of the others OFTEN passes leaves one out by chance once in
+    exp(OFTEN). Experts that a router chooses work several in a pass, and tasks that
+    follow one another change seldom.
+    """
+    drawn = [
+        [serial for serial in turns if serial in call.grads and call.grads[serial].fresh]
+        for call in case.facts.accumulating
+    ]
+    drawn = [one for one in drawn if one]
+    changes = sum(before != after for before, after in itertools.pairwise(drawn))
+    return (
+        all(len(one) == 1 for one in drawn)
+        and min(case.loop.first_fresh[serial] for serial in turns) >= OFTEN
+        and changes > 2 * len(turns)
     )
 
 

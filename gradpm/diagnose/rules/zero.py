@@ -11,6 +11,7 @@ from gradpm.diagnose.facts import Backward, GradRow, OpRow
 from gradpm.diagnose.finding import Severity
 from gradpm.diagnose.killers import Kill, kill_of, remedy_of
 from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.rules.switched_off import is_switched_off
 from gradpm.diagnose.watched import Measured
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState
@@ -175,9 +176,12 @@ def _tell(case: Case, killer: Killer, wanted: dict[int, list[int]]) -> None:
         path.append(loss_step(case, call.roots[0], call.frame))
     made = case.trace.leaves.get(first)
     certain = kill_of(killer.kind) is Kill.STEP
+    severity = Severity.ERROR if certain or count == total else Severity.WARNING
+    if kill_of(killer.kind) is Kill.PRODUCT and is_switched_off(case, killer.op):
+        severity = Severity.NOTE
     case.finding(
         "GP303",
-        Severity.ERROR if certain or count == total else Severity.WARNING,
+        severity,
         f"The gradient of {who} is exactly zero: {spoken(killer.op)} at {place(culprit)} lets "
         "nothing through",
         f"A gradient reaches {spoken(killer.op)} at {place(culprit)}, and nothing but zeros "

@@ -73,11 +73,27 @@ def deep_and_sound():
         optimizer.step()
 
 
+def switched_off():
+    """An auxiliary loss that this run gives the weight 0."""
+    weights = {"main": 1.0, "extra": 0.0}
+    body, main, extra = nn.Linear(4, 8), nn.Linear(8, 1), nn.Linear(8, 4)
+    optimizer = torch.optim.Adam([*body.parameters(), *main.parameters(), *extra.parameters()])
+    for _ in range(6):
+        x = torch.randn(16, 4)
+        h = torch.tanh(body(x))
+        losses = {"main": F.mse_loss(main(h), x[:, :1]), "extra": F.mse_loss(extra(h), x)}
+        loss = sum(weights[name] * losses[name] for name in weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 for program in (
     adapted_low_rank,
     masked_attention,
     satisfied_margin,
     skipped_batches,
     deep_and_sound,
+    switched_off,
 ):
     program()
