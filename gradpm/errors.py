@@ -59,6 +59,12 @@ class OutputError(GradpmError):
     exit_code = 73
 
 
+class NoTerminal(GradpmError):
+    """The app has no terminal to be shown in."""
+
+    exit_code = 71
+
+
 class TraceError(GradpmError):
     """A trace cannot be read."""
 

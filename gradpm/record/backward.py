@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MOST_NODES = 2_000_000
 MOST_SPARE = 24  # calls kept in full beyond the first few
 MOST_WINDOWS = 20_000
+FLUSHED_AT_ONCE = 3  # the first calls do not wait for the second to pass
 
 
 @dataclass(slots=True)
@@ -210,7 +211,8 @@ class EngineTap:
         )  # fmt: skip
         recorder.scopes.new_turn()
         recorder.singular.new_turn()
-        recorder.flush(force=error is not None)
+        # runs die young: out of memory at the first step, killed at the second
+        recorder.flush(force=error is not None or running.number < FLUSHED_AT_ONCE)
 
     def _unsafe(self, tap: OpTap) -> set[int]:
         """The other threads that call the engine: their leaves are not to be looked at.

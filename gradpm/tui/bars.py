@@ -53,8 +53,11 @@ class HeaderLine(_Bar):
         left: Row = [(" gradpm", "accent")]
         for at, part in enumerate(self._left):
             left += [(" · ", "dim"), (part, "strong" if at == 0 else "text")]
-        right: Row = [(" · ".join(self._right) + " ", "dim")] if self._right else []
-        return spread(left, right, width, least=min(width_of(left), width - 1))
+        for first in range(len(self._right)):  # the end, how it ended, matters most
+            right: Row = [(" · ".join(self._right[first:]) + " ", "dim")]
+            if width_of(left) + width_of(right) < width:
+                return spread(left, right, width)
+        return fit_row(left, width)
 
 
 class CrumbLine(_Bar):
@@ -85,6 +88,12 @@ class KeyLine(_Bar):
     """The keys that work here, as remapped; as many as fit, help and quit always."""
 
     ALWAYS: ClassVar[tuple[str, ...]] = ("app.help", "app.quit")
+    PAIRS: ClassVar[tuple[tuple[str, str, str, str], ...]] = (
+        ("desk.page", " ", "desk.page", "docs"),
+        ("desk.findings", "-", "desk.detail", "panes"),
+        ("desk.next_backward", " ", "desk.backward_before", "along backwards"),
+        ("desk.next", " ", "desk.before", "along findings"),
+    )
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -96,7 +105,7 @@ class KeyLine(_Bar):
 
     def cells(self, width: int) -> Row:
         """`↑↓ move  / search  e editor`."""
-        hints = self._hints()
+        hints = [*self._hints(), *self._pairs()]
         kept = [hint for hint in hints if hint[3] in self.ALWAYS]
         room = width - 1 - sum(len(key) + len(word) + 3 for key, word, _, _ in kept)
         shown = []
@@ -127,6 +136,21 @@ class KeyLine(_Bar):
                 if name not in found or len(key) < len(found[name][0]):
                     found[name] = (key, word, binding.key, name)
         return list(found.values())
+
+    def _pairs(self) -> list[tuple[str, str, str, str]]:
+        """What there is room for on a wide screen: keys that go two ways, or to many places."""
+        if isinstance(self.screen.focused, Input):
+            return []
+        keys = {
+            active.binding.id: fit(self.app.get_key_display(active.binding), 8)
+            for active in self.screen.active_bindings.values()
+            if active.enabled
+        }
+        return [
+            (separator.join(dict.fromkeys((keys[first], keys[last]))), word, "", first)
+            for first, separator, last, word in self.PAIRS
+            if first in keys and last in keys
+        ]
 
     async def on_click(self, event: events.Click) -> None:
         """A click on a key is the key."""

@@ -12,8 +12,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input
 
+from gradpm.diagnose.finding import Finding
 from gradpm.tui.bars import CrumbLine
-from gradpm.tui.cells import Row, plain
+from gradpm.tui.cells import plain
+from gradpm.tui.crumbs import crumbs_of
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.graph_view import MODES, GraphView
 from gradpm.tui.jobs import Jobs
@@ -51,6 +53,7 @@ class Browser(Vertical):
         self._parameters: dict[int, list[Parameter]] = {}
         self._timelines: dict[int, Timeline] = {}
         self._want_leaf = 0
+        self._finding: Finding | None = None
 
     def compose(self) -> ComposeResult:
         """The panes, where one stands in them, and the filter."""
@@ -129,6 +132,18 @@ class Browser(Vertical):
         else:
             self._load_timeline()
 
+    def point_at(self, finding: Finding) -> None:
+        """The cursors go where a finding is, in the panes that nobody is in."""
+        self._finding = finding
+        self._point_parameters()
+        if not self.graph.has_focus:
+            self.graph.go_to_cut(finding)
+
+    def _point_parameters(self) -> None:
+        subjects = self._finding.subjects if self._finding is not None else ()
+        if not self.parameters.has_focus:
+            any(self.parameters.go_to_subject(subject) for subject in subjects)
+
     # -- reading -------------------------------------------------------------------------
 
     def _failed(self, sentence: str) -> None:
@@ -140,7 +155,10 @@ class Browser(Vertical):
 
         def done(table: Table) -> None:
             self._parameters[id(evidence)] = table.parameters
+            first = self.parameters.shape is None or evidence is not self.parameters.evidence
             self.parameters.show(evidence, table, f"bw {base + 1}" if base is not None else "")
+            if first:
+                self._point_parameters()
             self.show_crumbs()
             self.post_message(self.Loaded())
 
@@ -192,6 +210,8 @@ class Browser(Vertical):
         self.graph.show(self.evidence, view)
         if self._want_leaf:
             self.go_to_leaf(self._want_leaf)
+        elif self._finding is not None:
+            self.graph.go_to_cut(self._finding)
         self.show_crumbs()
         self.post_message(self.Loaded())
 
@@ -275,25 +295,13 @@ class Browser(Vertical):
         words = f"{count(found, 'match').replace('matchs', 'matches')} · . next  , before"
         self.query_one("#crumbs", CrumbLine).show([(words, "accent" if found else "warning")])
 
+    @on(ParametersPane.Arranged)
+    def _arranged(self) -> None:
+        self.show_crumbs()
+
     # -- where one stands ----------------------------------------------------------------------
 
     def show_crumbs(self) -> None:
         """The line below the pane."""
-        row: Row = []
-        lead: Row = []
-        if self.tab == "graph":
-            for at, crumb in enumerate(self.graph.crumbs()):
-                row += [(" › ", "faint")] if at else []
-                row.append((crumb, "dim"))
-            view = self.graph.view
-            if view is not None and view.outline.graph.backward != self.backward and row:
-                nearest = view.outline.graph.backward + 1
-                lead = [(f"backward {nearest}, the nearest kept in full · ", "warning")]
-        elif self.tab == "steps":
-            row = [(self.steps.summary(), "dim")]
-        else:
-            total = len(self.parameters.parameters)
-            row = [(count(total, "parameter") if total else "", "dim")]
-            if self.base is not None:
-                row.append((f" · compared with backward {self.base + 1}", "accent"))
+        row, lead = crumbs_of(self.pane, self.backward, self.base)
         self.query_one("#crumbs", CrumbLine).show(row, lead)

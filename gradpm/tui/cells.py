@@ -18,7 +18,7 @@ Cell = tuple[str, str]
 Row = list[Cell]
 
 _CODE = re.compile(r"`([^`]+)`")
-_WORDS = re.compile(r"\s+|\S+")
+_WORDS = re.compile(r" +|[^ ]+")  # a no-break space holds together
 
 
 def plain(text: str) -> str:
@@ -38,6 +38,22 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def fit_end(text: str, width: int) -> str:
+    """`text` in at most `width` columns, cut at its start: the end of a path or a name tells."""
+    if cell_len(text) <= width:
+        return text
+    if width <= 0:
+        return ""
+    while cell_len(text) > width - 1:
+        text = text[1:]
+    return "…" + text
+
+
+def pad(text: str, width: int) -> str:
+    """`text` with spaces behind it up to `width` columns (characters may be two wide)."""
+    return text + " " * (width - cell_len(text))
 
 
 def fit_row(row: Sequence[Cell], width: int) -> Row:
@@ -78,24 +94,57 @@ def prose(text: str, role: str = "text") -> Row:
 def wrap(row: Iterable[Cell], width: int, indent: int = 0) -> list[Row]:
     """A row broken at spaces into rows of at most `width` columns."""
     width = max(width, 8)
+    start: Row = [(" " * indent, "text")] if indent else []
     lines: list[Row] = [[]]
     room = width
-    for text, role in row:
-        for word in _WORDS.findall(text):
-            size = cell_len(word)
-            if size > room and room < width and not word.isspace():
-                lines.append([(" " * indent, "text")] if indent else [])
-                room = width - indent
-            while size > room:  # longer than a whole line, or a space at its end
-                if word.isspace():
-                    word = ""
-                    break
-                head = set_cell_size(word, room).rstrip() or word[:1]
-                lines[-1].append((head, role))
-                word = word[len(head) :]
-                lines.append([(" " * indent, "text")] if indent else [])
-                size, room = cell_len(word), width - indent
-            if word and not (word.isspace() and room == width):
-                lines[-1].append((word, role))
-                room -= cell_len(word)
+    for word in _words_of(row):
+        size = width_of(word)
+        fresh = room == width - (indent if len(lines) > 1 else 0)
+        if word[0][0][0] == " ":
+            if size <= room and not (fresh and len(lines) > 1):
+                lines[-1] += word
+                room -= size
+            elif not fresh:
+                room = 0
+            continue
+        if size > room and not fresh:
+            lines.append(list(start))
+            room = width - indent
+        while size > room:  # longer than a whole line
+            head, word = _split(word, room)
+            lines[-1] += head
+            lines.append(list(start))
+            size, room = width_of(word), width - indent
+        lines[-1] += word
+        room -= size
     return lines
+
+
+def _words_of(row: Iterable[Cell]) -> list[Row]:
+    """Words and the spaces between them; a word may go on from one cell to the next."""
+    found: list[Row] = []
+    for text, role in row:
+        for part in _WORDS.findall(text):
+            glued = found and part[0] != " " and found[-1][-1][0][0] != " "
+            if glued:
+                found[-1].append((part, role))
+            else:
+                found.append([(part, role)])
+    return found
+
+
+def _split(word: Row, room: int) -> tuple[Row, Row]:
+    """What of a word fits into `room` columns (one character at least), and the rest."""
+    head: Row = []
+    for at, (text, role) in enumerate(word):
+        size = cell_len(text)
+        if size <= room:
+            head.append((text, role))
+            room -= size
+            continue
+        kept = set_cell_size(text, room).rstrip() if room > 0 else ""
+        kept = kept if kept or head else text[:1]
+        if kept:
+            head.append((kept, role))
+        return head, [(text[len(kept) :], role), *word[at + 1 :]]
+    return head, []

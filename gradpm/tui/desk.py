@@ -9,7 +9,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from gradpm.diagnose.finding import Finding, Location
-from gradpm.tui.calm import silence
+from gradpm.tui.calm import place_of_silence, silence
 from gradpm.tui.cells import plain
 from gradpm.tui.desk_layout import DeskLayout
 from gradpm.tui.detail_pane import DetailPane, caution
@@ -20,7 +20,7 @@ from gradpm.tui.ops_pane import OpsPane
 from gradpm.tui.reading import read_marks, read_ops
 from gradpm.tui.reasons import reason_for, reason_of
 from gradpm.tui.rows_pane import RowsPane
-from gradpm.tui.search import Search, targets
+from gradpm.tui.search import Hits, Search, targets
 from gradpm.tui.source_pane import SourcePane
 
 
@@ -42,7 +42,9 @@ class Desk(DeskLayout):
         Binding("5", "focus_pane('path')", "Path", show=False, id="desk.path"),
         Binding("6", "focus_pane('source')", "Source", show=False, id="desk.source"),
         Binding("7", "focus_pane('detail')", "Explanation", show=False, id="desk.detail"),
-        Binding("d", "page", "The code's page", show=False, id="desk.page"),
+        Binding("d", "page", "Docs of the code", show=False, id="desk.page"),
+        Binding("full_stop", "hit(1)", "Next hit of the search", show=False, id="desk.next_hit"),
+        Binding("comma", "hit(-1)", "Hit before", show=False, id="desk.hit_before"),
         Binding("z", "zoom", "Zoom", show=False, id="desk.zoom"),
         Binding("r", "rank(1)", "Next rank", show=False, id="desk.rank"),
         Binding("escape", "leave", "Back", show=False, id="desk.back"),
@@ -53,6 +55,7 @@ class Desk(DeskLayout):
         self._cautions = cautions  # what is missing in the files, a sentence each
         self._marks: dict[int, dict[str, dict[int, int]]] = {}
         self._finding: Finding | None = None
+        self._hits: Hits | None = None
 
     def on_mount(self) -> None:
         """The worst finding, with no key pressed."""
@@ -74,6 +77,8 @@ class Desk(DeskLayout):
 
             code = self._finding.code
             self.app.push_screen(HelpScreen(page_rows(explain(code)), f" {code} · Escape closes "))
+        else:
+            self.notify("There is no finding whose page could be shown.", markup=False)
 
     def show_finding(self, told: Told) -> None:
         """Every pane follows a finding."""
@@ -81,13 +86,24 @@ class Desk(DeskLayout):
         self.at = told.traces[0]
         if finding.backward is not None:
             self.backward = max(0, finding.backward - 1)
-        self.query_one("#detail", DetailPane).show(finding, self._cautions)
+        self.query_one("#detail", DetailPane).show(finding, self._cautions, self._ranks(told))
         self.path.show(finding)
         if finding.culprit is not None:
             role = SEVERITY[finding.severity].role
             self.show_place(finding.culprit, reason_for(finding, finding.culprit), role)
         self.browser.show(self.evidence, self.backward)
+        self.browser.point_at(finding)
         self.show_header()
+
+    def _ranks(self, told: Told) -> str:
+        """`in rank 1 of 3 traces`; empty for a single trace."""
+        if len(self.several) < 2:
+            return ""
+        labels = [plain(self.several[at].label) for at in told.traces]
+        if len(labels) == len(self.several):
+            return f"in all {len(labels):,} traces alike"
+        some = ", ".join(labels[:4]) + (" and more" if len(labels) > 4 else "")
+        return f"only in {some}, of {len(self.several):,} traces"
 
     def _show_silence(self) -> None:
         """No findings: say what was looked at."""
@@ -95,7 +111,7 @@ class Desk(DeskLayout):
             "No findings", *silence(self.evidence), *map(caution, self._cautions)
         )
         self.path.show_nothing()
-        self.show_place(None)
+        self.show_place(*place_of_silence(self.evidence))
         self.browser.show(self.evidence, self.backward)
         self.show_header()
 
@@ -227,9 +243,15 @@ class Desk(DeskLayout):
         """Search findings, parameters, modules, lines."""
         self.app.push_screen(Search(targets(self)), self._found)
 
-    def _found(self, act: object) -> None:
-        if callable(act):
-            act()
+    def _found(self, hits: Hits | None) -> None:
+        self._hits = hits
+        if hits is not None:
+            hits.go(0)
+
+    def action_hit(self, step: int) -> None:
+        """The next hit of the last search, or the one before."""
+        if self._hits is not None:
+            self.notify(self._hits.go(step), markup=False, timeout=2)
 
     # -- ops on a line -----------------------------------------------------------------
 

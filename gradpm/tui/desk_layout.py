@@ -76,8 +76,10 @@ class DeskLayout(Screen[None]):
         return self.query_one("#browser", Browser)
 
     def _first_focus(self) -> None:
-        narrow = self.size.width < 60 and self.told
-        self.query_one("#detail" if narrow else "#findings", RowsPane).focus()
+        if self.focused is self.findings and self.size.width < 60 and self.told:
+            self.query_one("#detail", RowsPane).focus()
+        elif self.focused is None:
+            self.findings.focus()
 
     def show_header(self) -> None:
         """What run this is."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual.geometry import Size
+
 from gradpm.diagnose.finding import Finding, Location, Subject
 from gradpm.tui.cells import Row, fit_row, plain, prose, wrap
 from gradpm.tui.findings_pane import seen_in
@@ -12,6 +14,7 @@ from gradpm.tui.marks import SEVERITY
 from gradpm.tui.rows_pane import RowsPane
 
 _MOST_SUBJECTS = 200
+_SUBJECTS_ON_SHOW = 2
 
 
 class DetailPane(RowsPane):
@@ -28,32 +31,26 @@ class DetailPane(RowsPane):
         self._paragraphs: list[tuple[Row, int]] = []
         self._rows: list[Row] = []
         self._width = 0
+        self._needed = 0
 
-    def show(self, finding: Finding, cautions: Sequence[str] = ()) -> None:
-        """Tell this finding; `cautions` say what is missing in the trace."""
+    def show(self, finding: Finding, cautions: Sequence[str] = (), ranks: str = "") -> None:
+        """Tell this finding; `cautions` say what is missing in the trace, `ranks` who tells it."""
         mark = SEVERITY[finding.severity]
         self.title = f"{finding.code} {finding.name}"
         self._paragraphs = [
             ([(f"{mark.symbol} ", mark.role), *prose(finding.title, "strong")], 2),
         ]
+        if finding.fix:  # before the mechanism: on a small screen it must be seen unscrolled
+            self._paragraphs.append(([("Fix: ", "ok"), *prose(finding.fix)], 5))
         if finding.explanation:
             self._paragraphs.append((prose(finding.explanation), 0))
-        if finding.fix:
-            self._paragraphs.append(([("Fix: ", "ok"), *prose(finding.fix)], 5))
         self._paragraphs += [(caution(words), 2) for words in cautions]
-        self.say_more(finding)
-
-    def say_more(self, finding: Finding) -> None:
-        """What stands under the fix: when, where else, which parameters."""
-        if seen_in(finding):
-            self._paragraphs.append(([(seen_in(finding).capitalize() + ".", "dim")], 0))
-        for place in finding.locations[1:]:
-            self._paragraphs.append((_place(place), 2))
-        for subject in finding.subjects[:_MOST_SUBJECTS]:
-            self._paragraphs.append((_subject(subject), 2))
-        left_out = len(finding.subjects) - _MOST_SUBJECTS
-        if left_out > 0:
-            self._paragraphs.append(([(f"… and {left_out:,} more", "dim")], 0))
+        when = " ".join(f"{p[0].upper()}{p[1:]}." for p in (seen_in(finding), ranks) if p)
+        if when:
+            self._paragraphs.append(([(when, "dim")], 0))
+        self._paragraphs += [(_place(place), 2) for place in finding.locations[1:]]
+        self._needed = len(self._paragraphs) + _SUBJECTS_ON_SHOW
+        self._paragraphs += _subjects(finding.subjects)
         self._width = 0
         self.scroll_to(y=0, animate=False)
         self.rows_changed(0)
@@ -62,12 +59,15 @@ class DetailPane(RowsPane):
         """Tell something that is no finding."""
         self.title = title
         self._paragraphs = [(paragraph, 0) for paragraph in paragraphs]
+        self._needed = len(self._paragraphs)
         self._width = 0
         self.rows_changed(0)
 
-    def height_for(self, width: int) -> int:
-        """Rows down to the end of the fix."""
-        return sum(len(wrap(row, width, indent)) for row, indent in self._paragraphs[:3])
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Tall enough for the words and the first subjects; the source needs the rest."""
+        return sum(
+            len(wrap(row, width, indent)) for row, indent in self._paragraphs[: self._needed]
+        )
 
     def row_count(self) -> int:
         """Rows after wrapping."""
@@ -92,6 +92,14 @@ def caution(words: str) -> Row:
 def _place(place: Location) -> Row:
     words: Row = [(f"{place.role.capitalize()}: ", "dim"), (plain(place.short()), "accent")]
     return [*words, (f"  {plain(place.source.strip())}", "text")] if place.source else words
+
+
+def _subjects(subjects: Sequence[Subject]) -> list[tuple[Row, int]]:
+    rows = [(_subject(subject), 2) for subject in subjects[:_MOST_SUBJECTS]]
+    left_out = len(subjects) - _MOST_SUBJECTS
+    if left_out > 0:
+        rows.append(([(f"… and {left_out:,} more", "dim")], 0))
+    return rows
 
 
 def _subject(subject: Subject) -> Row:

@@ -25,7 +25,7 @@ def _surroundings(evidence: Evidence) -> list[str]:
     run = {**evidence.trace.meta, **evidence.diagnosis.run}
     found = []
     torch = run.get("torch")
-    if isinstance(torch, str):
+    if isinstance(torch, str) and torch:
         found.append(f"torch {plain(torch.partition('+')[0])}")
     device = run.get("device")
     if isinstance(device, str) and device:

@@ -103,7 +103,11 @@ def help_rows(
     if pane is not None and pane.HELP_TEXT:
         rows += [(prose(pane.HELP_TEXT), 0), ([], 0)]
     here, everywhere = _by_node(pane, active)
-    for title, found in (("In this pane", here), ("Everywhere", everywhere)):
+    moving = [one for one in here if _is_moving(one[0])]
+    here = [one for one in here if not _is_moving(one[0])]
+    everywhere.sort(key=lambda one: not one[0].show)  # what the last line shows comes first
+    sections = (("In this pane", here), ("Everywhere", everywhere), ("Moving", moving))
+    for title, found in sections:
         if found:
             rows.append(([(title, "title")], 0))
             rows += [(_line(keys, binding, width >= 66), 0) for binding, keys in found]
@@ -131,6 +135,10 @@ def _by_node(
         where = here if one.node is pane else everywhere
         where.setdefault(name, (one.binding, []))[1].append(one.binding.key)
     return list(here.values()), list(everywhere.values())
+
+
+def _is_moving(binding: Binding) -> bool:
+    return (binding.id or "").startswith("list.")
 
 
 _PLAIN_KEYS = {

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from gradpm.diagnose.finding import Location, Step
+from gradpm.diagnose.finding import Finding, Location, Step
 from gradpm.tui.cells import Row
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.folding import next_of
@@ -28,7 +28,7 @@ class OutlinePane(TreePane):
         "The bar is the norm of the gradient that reached the node, on a logarithmic scale."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "trouble(1)", "Next bad gradient", id="graph.next_bad"),
+        Binding("x", "trouble(1)", "Next bad", id="graph.next_bad"),
         Binding("X", "trouble(-1)", "Bad gradient before", show=False, id="graph.bad_before"),
         Binding("u", "user_line(1)", "Next line of yours", show=False, id="graph.next_line"),
         Binding("U", "user_line(-1)", "Line of yours before", show=False, id="graph.line_before"),
@@ -148,6 +148,17 @@ class OutlinePane(TreePane):
         if len(found):
             self.go_to_node(int(found[0]))
         return bool(len(found))
+
+    def go_to_cut(self, finding: Finding) -> bool:
+        """Show where a finding says that the graph was cut; False where it is not in this one."""
+        if self.view is None:
+            return False
+        outline, lost = self.view.outline, self.view.lost
+        for row in (outline.kind == RowKind.CUT).nonzero()[0].tolist():
+            if lost[int(outline.ref[row])][1] is finding:
+                self.go_to(row)
+                return True
+        return False
 
     def action_trouble(self, step: int) -> None:
         """The next row where the gradient becomes None, zero, Inf or NaN."""

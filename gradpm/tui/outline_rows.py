@@ -104,8 +104,10 @@ class OutlineRows:
         place = trace.frame(int(graph.frame[node])) if graph.frame[node] else None
         if place is not None and width >= 56:
             right.append((f"  {_short(place.path, place.line):>12}", "accent"))
-        elif right and width >= 56:
-            right.append((" " * 14, "text"))
+        elif place is not None and width >= 44:
+            right.append((f" {f':{place.line}':>6}", "accent"))
+        elif right and width >= 44:
+            right.append((" " * (14 if width >= 56 else 7), "text"))
         return left, right
 
     def _norm(self, node: int) -> Row:

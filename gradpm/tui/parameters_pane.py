@@ -7,22 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
-from gradpm.diagnose.finding import Location
-from gradpm.tui.cells import Cell, Row, fit, fit_row, plain, width_of
+from gradpm.diagnose.finding import Location, Subject
+from gradpm.tui.cells import Row, fit, fit_end, fit_row, pad, plain, width_of
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.folding import Bools, Folding
-from gradpm.tui.marks import count, number
-from gradpm.tui.parameters import (
-    Grad,
-    Grads,
-    Parameter,
-    ParameterTree,
-    change,
-    grow,
-    is_healthy,
-    mark_of,
-)
+from gradpm.tui.marks import count
+from gradpm.tui.parameter_cells import ParameterCells
+from gradpm.tui.parameters import Parameter, ParameterTree, grow, is_healthy, mark_of
 from gradpm.tui.reading import Table
 from gradpm.tui.tree_pane import TreePane
 
@@ -46,15 +39,15 @@ class ParametersPane(TreePane):
         Binding("w", "choose", "Way to the loss", show=False, id="parameters.path"),
     ]
 
+    class Arranged(Message):
+        """Sorted or filtered otherwise; `summary` says how."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, title="Parameters")
         self.evidence: Evidence | None = None
         self.parameters: list[Parameter] = []
         self.shape: ParameterTree | None = None
-        self.grads: Grads = {}
-        self.base: Grads | None = None
-        self.base_name = ""
-        self.others: list[tuple[str, dict[str, Grad]]] = []
+        self.cells = ParameterCells()
         self.sorting = "module"
         self.bad_only = False
         self.pattern: Bools | None = None
@@ -62,8 +55,9 @@ class ParametersPane(TreePane):
     def show(self, evidence: Evidence, table: Table, base_name: str) -> None:
         """Show a trace's parameters after a backward; `base_name` is what it is compared with."""
         anew = evidence is not self.evidence or self.sorting != "module" or self.bad_only
-        self.evidence, self.parameters, self.grads = evidence, table.parameters, table.grads
-        self.base, self.base_name, self.others = table.base, base_name, table.others
+        self.evidence, self.parameters = evidence, table.parameters
+        self.cells = ParameterCells(table.grads, table.base, base_name, table.others)
+        self.cells.measure(table.parameters)
         if anew or self.shape is None:
             self._grow()
         else:
@@ -80,7 +74,7 @@ class ParametersPane(TreePane):
 
     def _order(self) -> list[int] | None:
         indices = range(len(self.parameters))
-        grads = [self.grads.get(p.leaf.serial) for p in self.parameters]
+        grads = [self.cells.grads.get(p.leaf.serial) for p in self.parameters]
         if self.sorting == "status":
             rank = ["NaN", "Inf", "None", "zero", "unread", "sparse", "ok", "frozen", "absent"]
             return sorted(
@@ -99,12 +93,12 @@ class ParametersPane(TreePane):
             return
         match = self.pattern
         if self.bad_only:
-            bad = [
-                index >= 0 and not is_healthy(self.grads.get(self.parameters[index].leaf.serial))
-                for index in self.shape.parameter
-            ]
+            bad = [index >= 0 and self._is_bad(index) for index in self.shape.parameter]
             match = np.array(bad, np.bool_) if match is None else match & np.array(bad, np.bool_)
         self.folding.set_filter(match)
+
+    def _is_bad(self, index: int) -> bool:
+        return not is_healthy(self.cells.grads.get(self.parameters[index].leaf.serial))
 
     def filter(self, pattern: str) -> int:
         """Show only names that match; raises re.error."""
@@ -127,49 +121,50 @@ class ParametersPane(TreePane):
 
     def head(self, width: int) -> Row:
         """The columns' names."""
-        columns = self._columns(width)
+        columns = self.cells.columns(width)
         name = max(12, width - sum(w + 1 for _, w in columns))
         row: Row = [(fit("parameter", name).ljust(name), "dim")]
-        return [*row, *((" " + fit(title, w).rjust(w), "dim") for title, w in columns)]
-
-    def _columns(self, width: int) -> list[tuple[str, int]]:
-        """(title, width) of the columns that fit; the earlier in the list the more they matter."""
-        wanted = [("status", 8)]
-        if self.base is not None:
-            wanted += [("change", 13), (f"in {self.base_name}", 8)]
-        wanted += [(label, 8) for label, _ in self.others]
-        wanted += [("norm", 7), ("shape", 14), ("version", 7), ("dtype", 9), ("optimizer", 12)]
-        wanted += [("device", 7), ("grad", 4)]
-        room = width - min(36, max(22, width // 3))
-        found: list[tuple[str, int]] = []
-        for title, size in wanted:
-            if size + 1 <= room or not found:
-                found.append((title, size))
-                room -= size + 1
-        return found
+        for title, size in columns:
+            text = fit(plain(title), size)
+            row.append((" " + (pad(text, size) if title == "status" else text.rjust(size)), "dim"))
+        return row
 
     def row(self, line: int, width: int) -> Row:
         """A module or a parameter."""
         if self.folding is None or self.shape is None or not len(self.folding.visible):
-            words = "No parameter matches." if self.parameters else "This trace knows no parameter."
-            return [(words, "dim")]
+            return fit_row([(self._none(), "dim")], width)
         row = int(self.folding.visible[line])
         index = self.shape.parameter[row]
         indent: Row = [("  " * int(self.folding.tree.depth[row]), "text"), self.sign(row)]
         if index < 0:
             return self._module(row, indent, width)
         parameter = self.parameters[index]
-        columns = self._columns(width)
+        columns = self.cells.columns(width)
         name = max(12, width - sum(w + 1 for _, w in columns))
-        cells: Row = fit_row([*indent, (plain(self.shape.label[row]), self._name_role(row))], name)
+        label = plain(self.shape.label[row])
+        if self.sorting != "module":  # whole names, whose ends differ
+            label = fit_end(label, name - width_of(indent))
+        cells: Row = fit_row([*indent, (label, self._name_role(row))], name)
         cells.append((" " * (name - width_of(cells)), "text"))
         for title, size in columns:
-            text, role = self._cell(parameter, title)
+            text, role = self.cells.cell(parameter, title)
             text = fit(plain(text), size)
-            cells.append(
-                (" " + (text.ljust(size) if title == "status" else text.rjust(size)), role)
-            )
+            cells.append((" " + (pad(text, size) if title == "status" else text.rjust(size)), role))
         return cells
+
+    def _none(self) -> str:
+        if self.shape is None:
+            return "The parameters are being read …"
+        return "No parameter matches." if self.parameters else "This trace knows no parameter."
+
+    def summary(self) -> str:
+        """`78 parameters · sorted by norm · bad only`."""
+        if self.shape is None or not self.parameters:
+            return ""
+        parts = [count(len(self.parameters), "parameter")]
+        parts += [f"sorted by {self.sorting}"] if self.sorting != "module" else []
+        parts += ["bad only"] if self.bad_only else []
+        return " · ".join(parts)
 
     def _name_role(self, row: int) -> str:
         matched = (
@@ -184,32 +179,11 @@ class ParametersPane(TreePane):
         if self.folding.collapsed[row]:
             below = range(row + 1, row + 1 + int(self.folding.tree.size[row]))
             leaves = [i for r in below if (i := self.shape.parameter[r]) >= 0]
-            label.append((f"  {count(len(leaves), 'parameter')}", "dim"))
+            bad = sum(map(self._is_bad, leaves))
+            if bad:
+                label.append((f"  ✖ {bad:,} of", "none"))
+            label.append((f"  {count(len(leaves), 'parameter')}"[bad > 0 :], "dim"))
         return fit_row([*indent, *label], width)
-
-    def _cell(self, parameter: Parameter, title: str) -> Cell:
-        grad = self.grads.get(parameter.leaf.serial)
-        spec = parameter.leaf.spec
-        if title == "status":
-            mark = mark_of(grad)
-            return f"{mark.symbol} {mark.word}", mark.role
-        if title == "change" and self.base is not None:
-            return change(self.base.get(parameter.leaf.serial), grad)
-        if title == f"in {self.base_name}" and self.base is not None:
-            return _norm(self.base.get(parameter.leaf.serial))
-        for label, grads in self.others:
-            if label == title:
-                return _norm(grads.get(parameter.name))
-        simple = {
-            "norm": number(grad.norm) if grad and grad.state.name in ("FINITE", "SPARSE") else "",
-            "shape": str(list(spec.shape)).replace(" ", ""),
-            "version": str(grad.version) if grad else "",
-            "dtype": spec.dtype.removeprefix("torch."),
-            "optimizer": parameter.optimizer or "none",
-            "device": spec.device,
-            "grad": ("yes" if grad.requires else "no") if grad else "",
-        }
-        return simple.get(title, ""), "text" if title == "norm" else "dim"
 
     # -- what the cursor stands on --------------------------------------------------------
 
@@ -240,6 +214,12 @@ class ParametersPane(TreePane):
             self.go_to(row)
         return row >= 0
 
+    def go_to_subject(self, subject: Subject) -> bool:
+        """Put the cursor on what a finding explains; False where it is no row here."""
+        serials = (p.leaf.serial for p in self.parameters if p.name == subject.name)
+        serial = subject.serial or next(serials, 0)
+        return bool(serial) and self.go_to_serial(serial)
+
     # -- keys -----------------------------------------------------------------------------
 
     def action_choose(self) -> None:
@@ -254,15 +234,14 @@ class ParametersPane(TreePane):
         self.sorting = SORTS[(SORTS.index(self.sorting) + 1) % len(SORTS)]
         self.pattern = None
         self._grow()
-        self.notify(f"Sorted by {self.sorting}", markup=False, timeout=2)
+        self.post_message(self.Arranged())
 
     def action_bad_only(self) -> None:
         """Only parameters with something to look at, or all."""
         self.bad_only = not self.bad_only
         self._filter_bad()
         self.shown_anew(self.current)
-        words = "Only those with something to look at" if self.bad_only else "All parameters"
-        self.notify(words, markup=False, timeout=2)
+        self.post_message(self.Arranged())
 
 
 def _numel(shape: tuple[int, ...]) -> int:
@@ -270,10 +249,3 @@ def _numel(shape: tuple[int, ...]) -> int:
     for size in shape:
         total *= size
     return total
-
-
-def _norm(grad: Grad | None) -> Cell:
-    mark = mark_of(grad)
-    if grad is not None and mark.word in ("ok", "sparse"):
-        return number(grad.norm), "text"
-    return f"{mark.symbol} {mark.word}", mark.role

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
+
 from gradpm.diagnose.finding import Finding, Location, Step
-from gradpm.tui.cells import Row, fit, fit_row, plain
+from gradpm.tui.cells import Row, fit, fit_end, fit_row, pad, plain, wrap
 from gradpm.tui.marks import Mark
 from gradpm.tui.rows_pane import RowsPane
 
@@ -13,6 +15,8 @@ _CUT = Mark("✂", "cut", "error")
 _SPOILT = Mark("✖", "bad from here", "error")
 _GAP = Mark("┄", "not recorded", "dim")
 _LIVE = Mark("●", "live", "ok")
+_NAME = 17
+_DETAIL = len("the gradient stops here")
 _DEAD = Mark("○", "no gradient", "none")
 
 
@@ -35,7 +39,7 @@ class PathPane(RowsPane):
         super().__init__(id=id, title="Path")
         self.steps: tuple[Step, ...] = ()
         self._marks: list[Mark] = []
-        self._label_width = self._place_width = 0
+        self._label_width = self._place_width = self._detail_width = 0
         self._empty = "This finding has no path."
 
     def show_nothing(self) -> None:
@@ -59,9 +63,12 @@ class PathPane(RowsPane):
             usual = _DEAD if lost else _LIVE
             self._marks.append(turn if cut else _GAP if step.kind == "gap" else usual)
             lost = lost or cut
-        self._label_width = max((len(step.label) for step in steps), default=0) + 4
-        places = (step.location.short() for step in steps if step.location)
-        self._place_width = max(map(len, places), default=0)
+        labels = (cell_len(plain(step.label)) for step in steps)
+        places = (cell_len(plain(step.location.short())) for step in steps if step.location)
+        details = (cell_len(plain(step.detail)) for step in steps)
+        self._label_width = max(labels, default=0) + 4
+        self._place_width = max(places, default=0)
+        self._detail_width = min(max(details, default=0), _DETAIL)
         self.rows_changed(next((i for i, s in enumerate(steps) if s.kind == "cut"), 0))
 
     @property
@@ -71,23 +78,29 @@ class PathPane(RowsPane):
 
     def row_count(self) -> int:
         """One row per station, or one that says there is no path."""
-        return len(self.steps) or 1
+        return len(self.steps) or len(self._said())
+
+    def _said(self) -> list[Row]:
+        return wrap([(self._empty, "dim")], self.scrollable_content_region.width or 40)
 
     def row(self, line: int, width: int) -> Row:
         """`✂ h    .detach()    model.py:31   gradient stops`."""
         if not self.steps:
-            return [(self._empty, "dim")]
+            return next(iter(self._said()[line:]), [])
         step, mark = self.steps[line], self._marks[line]
         guide = {_LIVE: "│ ", _DEAD: "┊ ", _GAP: "│ "}.get(mark, "") if line else ""
-        place = plain(step.location.short()) if step.location else ""
-        room = max(12, min(self._label_width, width - self._place_width - 16))
-        name = fit(plain(step.label), room - len(guide))
+        whole = plain(step.location.short()) if step.location else ""
+        room = width - 2 - self._detail_width - 3  # what label and place share
+        wide = min(self._place_width, max(12, room - _NAME))
+        name_room = max(12, min(self._label_width, room - wide)) - len(guide)
+        label = plain(step.label)
+        name = fit_end(label, name_room) if "." in label[1:] else fit(label, name_room)
         loud = step.kind == "cut"
         row: Row = [
             (guide, "faint"),
             (f"{mark.symbol} ", mark.role),
-            (name.ljust(room - len(guide)), "strong" if loud else "text"),
-            (f" {place:<{self._place_width}}  ", "accent"),
+            (pad(name, name_room), "strong" if loud else "text"),
+            (f" {pad(fit_end(whole, wide), wide)}  ", "accent"),
             (plain(step.detail), mark.role if loud else "dim"),
         ]
         return fit_row(row, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -15,7 +16,7 @@ from textual.widgets import Input
 
 from gradpm.diagnose.finding import Location
 from gradpm.trace.schema import FileKind, Table
-from gradpm.tui.cells import Row, fit, plain, spread
+from gradpm.tui.cells import Row, fit, fit_end, plain, spread
 from gradpm.tui.rows_pane import RowsPane
 
 if TYPE_CHECKING:
@@ -113,27 +114,53 @@ def _to_place(desk: Desk, place: Location) -> Act:
     return act
 
 
+@dataclass(slots=True)
+class Hits:
+    """What a search found, to go from one hit to the next after its box has closed."""
+
+    targets: list[Target]
+    at: int
+
+    def go(self, step: int) -> str:
+        """Go to a hit, round and round; which of how many it is."""
+        self.at = (self.at + step) % len(self.targets)
+        self.targets[self.at].act()
+        return f"hit {self.at + 1:,} of {len(self.targets):,} · . next  , before"
+
+
 class Results(RowsPane):
     """The targets that match, best first."""
 
     def __init__(self) -> None:
         super().__init__(id="results")
         self.found: list[Target] = []
+        self.words: list[str] = []
 
     def row_count(self) -> int:
-        """At most 200 are shown."""
-        return len(self.found)
+        """At most 200 are shown; one row says that there is none."""
+        return len(self.found) or 1
 
     def row(self, line: int, width: int) -> Row:
         """`parameter  encoder.fc1.weight      [64, 32]`."""
+        if not self.found:
+            return [("Nothing matches.", "dim")]
         target = self.found[line]
-        left: Row = [(f"{target.kind:<10}", "dim"), (fit(plain(target.text), width - 12), "text")]
-        return spread(
-            left, [(plain(target.note), "accent")] if target.note else [], width, least=30
-        )
+        text = highlighted(fit(plain(target.text), width - 12), self.words)
+        note = fit_end(plain(target.note), max(0, width - 42))
+        left: Row = [(f"{target.kind:<10}", "dim"), *text]
+        return spread(left, [(note, "accent")] if note else [], width, least=30)
 
 
-class Search(ModalScreen[Act | None]):
+def highlighted(text: str, words: list[str]) -> Row:
+    """A text with every occurrence of the words in the role of a match."""
+    if not words:
+        return [(text, "text")]
+    pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    parts = re.split(f"({pattern})", text, flags=re.IGNORECASE)
+    return [(part, "match" if at % 2 else "text") for at, part in enumerate(parts) if part]
+
+
+class Search(ModalScreen[Hits | None]):
     """Type, choose, go. Every word typed must occur; smaller kinds come first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -159,6 +186,7 @@ class Search(ModalScreen[Act | None]):
 
     def on_mount(self) -> None:
         """Show something before a letter is typed."""
+        self.query_one("#search").border_title = " Search "
         self._show("")
 
     @on(Input.Changed)
@@ -174,8 +202,11 @@ class Search(ModalScreen[Act | None]):
                 if len(found) >= _MOST:
                     break
         results = self.query_one(Results)
-        results.found = found
+        results.found, results.words = found, words
         results.rows_changed(0)
+        total = f"{len(found):,}{' or more' if len(found) >= _MOST else ''} found"
+        box = self.query_one("#search")
+        box.border_subtitle = f" {total} · ⏎ go · ↑↓ choose · Esc close "
 
     def action_move(self, step: int) -> None:
         """Through the results, the box keeping the keys."""
@@ -185,4 +216,4 @@ class Search(ModalScreen[Act | None]):
     @on(RowsPane.Chosen)
     def _chosen(self) -> None:
         results = self.query_one(Results)
-        self.dismiss(results.found[results.line].act if results.found else None)
+        self.dismiss(Hits(results.found, results.line) if results.found else None)

@@ -8,13 +8,13 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from gradpm.diagnose.finding import Location
-from gradpm.tui.cells import Row, fit, fit_row, plain, width_of
+from gradpm.tui.cells import Row, fit_row, plain, width_of
 from gradpm.tui.evidence import Evidence
+from gradpm.tui.marked_line import marked_line
 from gradpm.tui.rows_pane import RowsPane
 from gradpm.tui.source_text import SourceText, cut, painted
 
 _MANY = 8
-_ARROW = 3
 
 
 class SourcePane(RowsPane):
@@ -73,7 +73,6 @@ class SourcePane(RowsPane):
             self._changed[key] = evidence.has_changed(place.file) if source else None
         self._text = self._texts[key]
         self.title = self._heading(place, self._changed[key])
-        self._shift = self._shift_to_mark(place)
         self.rows_changed(place.line - 1)
         self._centre()
 
@@ -121,42 +120,29 @@ class SourcePane(RowsPane):
         if self._shift:
             code = cut(code, self._shift, 1 << 30)
         if culprit and self._reason:
-            return self._with_reason(gutter, code, width)
+            mark = self._mark(line, place)
+            shifted = (max(0, mark[0] - self._shift), max(0, mark[1] - self._shift))
+            room = width - width_of(gutter)
+            return [*gutter, *marked_line(code, shifted, self._reason, self._role, room)]
         return fit_row(gutter + code, width)
 
     def _code(self, line: int, place: Location) -> Row:
         """A line's cells, the marked expression in its own role."""
         code = self._text.cells(line)
-        last = max(place.line, place.end_line)
-        if not place.line - 1 <= line <= last - 1:
+        if not place.line - 1 <= line <= max(place.line, place.end_line) - 1:
             return code
-        shown = self._text.lines[line]
-        first = len(shown) - len(shown.lstrip())
-        end = len(shown)
-        if place.column and line == place.line - 1:
-            first = self._text.character(line, place.column)
-        if place.end_column and line == last - 1:
-            end = self._text.character(line, place.end_column)
+        first, end = self._mark(line, place)
         return painted(code, first, end, "mark") if end > first else code
 
-    def _with_reason(self, gutter: Row, code: Row, width: int) -> Row:
-        """The reason behind the code, as much as fits; a long line leaves it only its arrow."""
-        room = width - width_of(gutter)
-        code = fit_row(code, room - _ARROW)
-        reason = fit(self._reason, room - width_of(code) - _ARROW - 1)
-        words = f"  ← {reason}" if len(reason) >= min(len(self._reason), _ARROW * 2) else "  ←"
-        return [*gutter, *code, (words, self._role)]
-
-    def _shift_to_mark(self, place: Location) -> int:
-        """How far to scroll sideways so that a mark far to the right is seen."""
-        if not place.column or not 0 < place.line <= len(self._text):
-            return 0
-        first = self._text.character(place.line - 1, place.column)
-        width = self.scrollable_content_region.width
-        if not width:  # not laid out yet: on_resize comes
-            return 0
-        room = max(20, width - 8)
-        return max(0, first - room // 2) if first > room - 12 else 0
+    def _mark(self, line: int, place: Location) -> tuple[int, int]:
+        """The characters of a line that belong to the place's expression."""
+        shown = self._text.lines[line]
+        first, end = len(shown) - len(shown.lstrip()), len(shown)
+        if place.column and line == place.line - 1:
+            first = self._text.character(line, place.column)
+        if place.end_column and line == max(place.line, place.end_line) - 1:
+            end = self._text.character(line, place.end_column)
+        return first, end
 
     def _sourceless(self, line: int) -> Row:
         place = self.place
@@ -176,8 +162,6 @@ class SourcePane(RowsPane):
     def on_resize(self) -> None:
         """Keep the marked line in sight."""
         super().on_resize()
-        if self.place is not None:
-            self._shift = self._shift_to_mark(self.place)
         self._centre()
 
     def action_sideways(self, columns: int) -> None:

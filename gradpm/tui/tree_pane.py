@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 
 from gradpm.tui.cells import Cell
@@ -115,5 +116,6 @@ class TreePane(RowsPane):
 
     def action_match(self, step: int) -> None:
         """The next match of the filter."""
-        if self.folding is not None and self.current >= 0:
-            self.go_to(self.folding.next_match(self.current, step))
+        if self.folding is None or self.folding.match is None or self.current < 0:
+            raise SkipAction  # no filter: the keys are the search's
+        self.go_to(self.folding.next_match(self.current, step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import Open
 
@@ -17,7 +19,8 @@ async def test_the_culprit_line_takes_no_key(open_app: Open) -> None:
 @pytest.mark.parametrize("size", [(80, 24), (50, 20), (40, 16)])
 async def test_nor_on_a_small_screen(size: tuple[int, int], open_app: Open) -> None:
     async with open_app(size) as driven:
-        assert "▶ 15          h = h.detach()" in driven.screen
+        assert re.search(r"▶ 15 +h = h\.detach\(\) +←", driven.screen)
+        assert "Fix: use h instead of" in driven.screen, "what to change, unscrolled"
 
 
 async def test_the_very_expression_is_marked(open_app: Open) -> None:

@@ -1,0 +1,34 @@
+"""The line below a pane of the browser: where one stands."""
+
+from __future__ import annotations
+
+from gradpm.tui.cells import Row
+from gradpm.tui.outline_pane import OutlinePane
+from gradpm.tui.parameters_pane import ParametersPane
+from gradpm.tui.rows_pane import RowsPane
+from gradpm.tui.steps_pane import StepsPane
+
+
+def crumbs_of(pane: RowsPane, backward: int, base: int | None) -> tuple[Row, Row]:
+    """(words, what stands before them and is never cut) for the pane on show."""
+    if isinstance(pane, OutlinePane):
+        return _of_graph(pane, backward)
+    if isinstance(pane, StepsPane):
+        return [(pane.summary(), "dim")], []
+    row: Row = []
+    if isinstance(pane, ParametersPane):
+        row.append((pane.summary(), "dim"))
+        if base is not None:
+            row.append((f" · compared with backward {base + 1}", "accent"))
+    return row, []
+
+
+def _of_graph(pane: OutlinePane, backward: int) -> tuple[Row, Row]:
+    row: Row = []
+    for at, crumb in enumerate(pane.crumbs()):
+        row += [(" › ", "faint")] if at else []
+        row.append((crumb, "dim"))
+    shown = pane.view.outline.graph.backward if pane.view is not None else backward
+    if shown == backward or not row:
+        return row, []
+    return row, [(f"backward {shown + 1}, the nearest kept in full · ", "warning")]
