@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +20,7 @@ from gradpm.tui.bars import HeaderLine
 from gradpm.tui.calm import refusal, troubles_of
 from gradpm.tui.cells import plain
 from gradpm.tui.config import Config, config_path, read_config
-from gradpm.tui.editor import editor_call
+from gradpm.tui.editor import EditorCall, editor_call, run_here, start_beside
 from gradpm.tui.evidence import Diagnose, Evidence
 from gradpm.tui.jobs import Jobs, Progress
 from gradpm.tui.rows_pane import RowsPane
@@ -51,7 +50,9 @@ class GradpmApp(App[int]):
         Binding("t", "theme", "Theme", show=False, id="app.theme"),
         Binding("question_mark,f1", "help", "Help", id="app.help"),
         Binding("ctrl+p,colon", "command_palette", "Commands", show=False, id="app.commands"),
-        Binding("q,ctrl+q,ctrl+c", "quit", "Quit", id="app.quit"),
+        Binding("q", "quit", "Quit", id="app.quit"),
+        # before a text field takes them: one who is lost presses these
+        Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit_at_once"),
     ]
 
     def __init__(
@@ -144,17 +145,16 @@ class GradpmApp(App[int]):
             self.notify("Set $VISUAL or $EDITOR to say which editor to use.", markup=False)
             return
         try:
-            if call.in_terminal:
-                with self.suspend():
-                    subprocess.run(call.command, check=False)
-            else:
-                quiet = subprocess.DEVNULL
-                subprocess.Popen(call.command, stdin=quiet, stdout=quiet, stderr=quiet)
+            failed = self._lend_terminal(call) if call.in_terminal else start_beside(call)
         except SuspendNotSupported:
-            self.notify("This terminal cannot be lent to an editor.", markup=False)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            self.notify(f"Cannot start {plain(call.command[0])}: {plain(reason)}.", markup=False)
+            failed = "This terminal cannot be lent to an editor."
+        if failed:
+            self.notify(plain(failed), markup=False, severity="warning")
+
+    def _lend_terminal(self, call: EditorCall) -> str:
+        """Run an editor in our place. An error must not leave the block: it would never resume."""
+        with self.suspend():
+            return run_here(call)
 
     async def action_quit(self) -> None:
         """Leave; with the problem's exit code where there was nothing to show."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -95,3 +96,26 @@ def editor_call(
     if any(flag in command for flag in ("--wait", "-w", "-W")):
         in_terminal = True  # it will not come back until the file is closed
     return EditorCall(command + syntax(file, max(1, line), max(1, column)), in_terminal)
+
+
+def run_here(call: EditorCall) -> str:
+    """Run an editor and wait for it; what went wrong, in a sentence, or nothing."""
+    try:
+        subprocess.run(call.command, check=False)
+    except OSError as error:
+        return _cannot(call, error)
+    return ""
+
+
+def start_beside(call: EditorCall) -> str:
+    """Start an editor that has a window of its own; what went wrong, or nothing."""
+    quiet = subprocess.DEVNULL
+    try:
+        subprocess.Popen(call.command, stdin=quiet, stdout=quiet, stderr=quiet)
+    except OSError as error:
+        return _cannot(call, error)
+    return ""
+
+
+def _cannot(call: EditorCall, error: OSError) -> str:
+    return f"Cannot start {call.command[0]}: {error.strerror or error}. See $VISUAL and $EDITOR."

@@ -108,10 +108,14 @@ class ParametersPane(TreePane):
             if wanted is not None:
                 names = ("" if i < 0 else self.parameters[i].name for i in self.shape.parameter)
                 self.pattern = np.array([bool(n and wanted.search(n)) for n in names], np.bool_)
+        row = self.current
         self._filter_bad()
-        self.shown_anew(self.current)
         match = self.folding.match if self.folding is not None else None
-        return int(match.sum()) if match is not None else 0
+        if self.folding is None or match is None:
+            self.shown_anew(row)
+            return 0
+        self.shown_anew(row if row >= 0 and match[row] else self.folding.next_match(row - 1, 1))
+        return int(match.sum())
 
     # -- rows ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ ORDER = (DARK, LIGHT, ANSI)
 _DARK = {
     "gpm-rule": "#39414f",
     "gpm-dim": "#8b95a7",
-    "gpm-faint": "#4d5768",
+    "gpm-faint": "#667085",
     "gpm-error": "#ff8a65",
     "gpm-warning": "#f0c65a",
     "gpm-note": "#7fb8e6",
@@ -36,7 +36,7 @@ _DARK = {
 _LIGHT = {
     "gpm-rule": "#c9cfd8",
     "gpm-dim": "#5d6673",
-    "gpm-faint": "#a9b1bd",
+    "gpm-faint": "#858e9b",
     "gpm-error": "#b23c00",
     "gpm-warning": "#8a6100",
     "gpm-note": "#005c99",

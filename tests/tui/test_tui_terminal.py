@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -219,3 +220,28 @@ def test_no_color_sends_no_colour(start: object) -> None:
         b"39",
         b"49",
     }, codes
+
+
+def test_an_editor_that_is_not_there_is_a_sentence(start: object) -> None:
+    terminal = start(EDITOR="/no/such/editor")  # type: ignore[operator]
+    terminal.until("▶ 15")
+    terminal.press("e")
+    terminal.until("Cannot start /no/such/editor")
+    assert "▶ 15" in "\n".join(terminal.screen.display), "the terminal was taken back"
+    terminal.press("/")
+    terminal.press("\x03")  # in a text field too
+    assert terminal.wait() == 0
+    given_back(terminal.raw)
+
+
+def test_no_terminal_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
+    trace = make_net(2, 1).write(tmp_path / "a b.gpm")
+    command = [sys.executable, "-m", "gradpm", "open", str(trace)]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 71
+    assert done.stdout == ""
+    assert "the app needs a terminal" in done.stderr
+    assert f"gradpm report '{trace}'" in done.stderr
+    assert "\x1b" not in done.stderr
