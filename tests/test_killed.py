@@ -51,3 +51,27 @@ def test_sigkill_leaves_the_diagnosis(tmp_path: Path) -> None:
     assert run.run["cut_off"]
     assert [finding.code for finding in run.findings] == ["GP101"]
     assert "cut off" in render([trace], "text") or "killed" in render([trace], "text")
+
+
+YOUNG = """
+import os, signal, torch
+from torch import nn
+model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+for step in range(3):
+    loss = model[1](model[0](torch.randn(8, 4)).detach()).pow(2).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_so_does_one_killed_before_its_first_second_is_over(tmp_path: Path) -> None:
+    script, trace = tmp_path / "young.py", tmp_path / "young.gpm"
+    script.write_text(YOUNG)
+    command = [sys.executable, "-m", "gradpm", "run", "--output", str(trace), str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert [finding.code for finding in read_all([trace]).findings] == ["GP101"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from gradpm.diagnose.called import Called
@@ -129,7 +130,8 @@ class Case:
         found = Finding(
             code, NAMES[code], severity, sentence(title), sentence(explanation), fix,
             tuple(subjects), tuple(kept),
-            tuple(path), backward, backwards,
+            tuple(replace(step, label=step.label.replace("`", "")) for step in path),
+            backward, backwards,
         )  # fmt: skip
         self.findings.append(found)
         self.explained.update(subject.serial for subject in subjects if subject.serial)

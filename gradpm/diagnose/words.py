@@ -146,7 +146,8 @@ def place(location: Location | None) -> str:
 
 def sentence(text: str) -> str:
     """The text with a capital, unless it begins with code."""
-    return text[:1].upper() + text[1:]
+    first = text.partition(" ")[0]
+    return text if "(" in first else text[:1].upper() + text[1:]
 
 
 def verb(count: int) -> str:

@@ -264,6 +264,7 @@ class Browser(Vertical):
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self.pane.focus()
+        self.pane.announce()  # the source follows to the match that the cursor is on
 
     @on(Input.Changed, "#filter")
     def _filter_typed(self, event: Input.Changed) -> None:

@@ -109,7 +109,7 @@ class RowsPane(ScrollView, can_focus=True):
         self.set_reactive(RowsPane.line, self.validate_line(wanted))
         self._into_view()
         self.refresh()
-        self._announce()
+        self.announce()
 
     def on_mount(self) -> None:
         """Rows known before mounting get their scroll bar now."""
@@ -181,7 +181,7 @@ class RowsPane(ScrollView, can_focus=True):
         if self.scroll_offset.y == top:
             self.refresh_line(old + self.HEAD)
             self.refresh_line(new + self.HEAD)
-        self._announce()
+        self.announce()
 
     def _into_view(self) -> None:
         if not self.HAS_CURSOR:
@@ -195,7 +195,7 @@ class RowsPane(ScrollView, can_focus=True):
             wanted = self.line - height // 2
         self.scroll_to(y=max(0, wanted), animate=False, force=True)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         """Tell where the cursor is once it rests: a held key must not redraw every pane."""
         if not self.HAS_CURSOR or not self.is_attached:
             return

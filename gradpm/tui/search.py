@@ -79,7 +79,10 @@ def _functions(desk: Desk) -> list[Target]:
         frame = trace.frame(row)
         if frame is not None:
             place = Location("", frame.path, frame.first_line, function=frame.function)
-            found.append(Target("function", frame.function, place.short(), _to_place(desk, place)))
+            if frame.function.endswith(">"):
+                continue  # <module>, <lambda>, <genexpr>: nobody looks for those
+            name = frame.function.replace(".<locals>", "")
+            found.append(Target("function", name, place.short(), _to_place(desk, place)))
     return found
 
 

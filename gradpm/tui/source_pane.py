@@ -84,7 +84,9 @@ class SourcePane(RowsPane):
 
     def _heading(self, place: Location, changed: bool | None) -> str:
         name = plain(place.file.replace("\\", "/").rpartition("/")[2])
-        inside = f" · {plain(place.function)}" if place.function not in ("", "<module>") else ""
+        # `Net.__init__.<locals>.<genexpr>` is, to its reader, `Net.__init__`
+        parts = [part for part in place.function.split(".") if not part.startswith("<")]
+        inside = f" · {plain('.'.join(parts))}" if parts and parts != [""] else ""
         note = " · changed on disk since the run" if changed else ""
         return f"{name}{inside}{note}"
 

@@ -103,13 +103,14 @@ def _tell(case: Case, serial: int, frame: int, symptom: str) -> None:
     read = case.places.of(frame, "read")
     fatal = case.uncaught is not None
     leaf = next((case.words.tensor_name(s) for s in op.ins), "the leaf")
+    leaf = leaf if "`" in leaf else f"`{leaf}`"  # one without a name is told by its op
     case.finding(
         "GP108",
         Severity.ERROR if fatal or not case.facts.optimizers else Severity.WARNING,
         f"`{subject.name}` is no leaf: {spoken(op)} at {place(culprit)} made it from another "
         f"tensor, and {symptom}",
         f"autograd fills `.grad` only on leaves. `{subject.name}` is the result of {spoken(op)} "
-        f"at {place(culprit)}, so the gradient goes on to `{leaf}` behind it and `.grad` stays "
+        f"at {place(culprit)}, so the gradient goes on to {leaf} behind it and `.grad` stays "
         "None here.",
         f"do the computing first and call requires_grad_() on the result "
         f"(`{subject.name} = (...).detach().requires_grad_()`), or read the gradient of the leaf; "
