@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradpm.diagnose.finding import Location, Step
 from gradpm.trace.schema import Table
-from gradpm.tui.cells import Cell, Row, plain, spread
+from gradpm.tui.cells import Cell, Row, fit_end, plain, spread, width_of
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.graph_view import GraphView
 from gradpm.tui.grouping import Kind, call_label, module_class
@@ -31,11 +31,14 @@ class OutlineRows:
         if kind == RowKind.GROUP:
             left, right = self._group(row, ref)
         elif kind in (RowKind.CUT, RowKind.LOST):
-            left, right = self._lost(ref, kind == RowKind.CUT)
+            left, right = self._lost(ref, kind == RowKind.CUT, width)
         else:
             left, right = self._node(ref, kind == RowKind.REFERENCE, width)
         if kind == RowKind.REFERENCE:
             sign = ("↗ ", "note")
+        room = width - width_of([*indent, sign, *right]) - 1
+        if len(left) > 1 and left[0][0] in ("◆ ", "○ ") and width_of(left) > room:
+            left = [left[0], (fit_end(left[1][0], room - 2), left[1][1])]  # a name's end tells
         if matches:
             left = [(text, "match" if at == 0 else role) for at, (text, role) in enumerate(left)]
         return spread([*indent, sign, *left], right, width, least=2 * depth + 16)
@@ -123,9 +126,12 @@ class OutlineRows:
             (f" {number(value):>6}", "text"),
         ]
 
-    def _lost(self, at: int, cut: bool) -> tuple[Row, Row]:
+    def _lost(self, at: int, cut: bool, width: int) -> tuple[Row, Row]:
         step, _ = self.view.lost[at]
-        place: Row = [(plain(step.location.short()), "accent")] if step.location else []
+        place: Row = []
+        if step.location:
+            whole = plain(step.location.short())
+            place = [(whole if width >= 56 else f":{step.location.line}", "accent")]
         if cut:
             words = "  the gradient stops"
             return [("✂ ", "error"), (plain(step.label), "error"), (words, "error")], place

@@ -91,7 +91,7 @@ class PathPane(RowsPane):
         guide = {_LIVE: "│ ", _DEAD: "┊ ", _GAP: "│ "}.get(mark, "") if line else ""
         whole = plain(step.location.short()) if step.location else ""
         room = width - 2 - self._detail_width - 3  # what label and place share
-        wide = min(self._place_width, max(12, room - _NAME))
+        wide = min(self._place_width, max(12, room - min(self._label_width, _NAME)))
         name_room = max(12, min(self._label_width, room - wide)) - len(guide)
         label = plain(step.label)
         name = fit_end(label, name_room) if "." in label[1:] else fit(label, name_room)

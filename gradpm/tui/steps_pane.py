@@ -34,10 +34,12 @@ class StepsPane(RowsPane):
         super().__init__(id=id, title="Steps")
         self.timeline: Timeline | None = None
         self._sparks: dict[int, list[Row]] = {}
+        self._wide = 5
 
     def show(self, timeline: Timeline, backward: int) -> None:
         """Show a run, the cursor on a backward."""
         self.timeline = timeline
+        self._wide = max(5, len(f"{max([*timeline.number, *timeline.step], default=0) + 1:,}"))
         self._sparks = {}
         self.rows_changed(_LINES + timeline.row_of(backward) if len(timeline) else 0)
 
@@ -80,10 +82,10 @@ class StepsPane(RowsPane):
         shown = number(loss) if flags & _LOSS else ""
         row: Row = [
             kept,
-            (f"{timeline.number[at] + 1:>6,}", "strong"),
-            (f"{timeline.step[at]:>7,}", "dim"),
-            (f"{shown:>9}", "error" if flags & _LOSS and not math.isfinite(loss) else "text"),
-            (f"{number(timeline.norm[at]):>9}", "text"),
+            (f"{timeline.number[at] + 1:>{self._wide},}", "strong"),
+            (f"{timeline.step[at]:>{self._wide + 1},}", "dim"),
+            (f"{shown:>8}", "error" if flags & _LOSS and not math.isfinite(loss) else "text"),
+            (f"{number(timeline.norm[at]):>8}", "text"),
             ("  ", "text"),
         ]
         return fit_row(row + self._verdict(at), width)
@@ -112,7 +114,8 @@ class StepsPane(RowsPane):
         timeline = self.timeline
         assert timeline is not None
         if line == 2:
-            heads = f"  {'call':>6}{'step':>7}{'loss':>9}{'‖grad‖':>9}  gradients"
+            wide = self._wide
+            heads = f"  {'call':>{wide}}{'step':>{wide + 1}}{'loss':>8}{'‖grad‖':>8}  gradients"
             return [(heads, "dim")]
         if width not in self._sparks:
             room = max(8, width - 26)
