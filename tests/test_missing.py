@@ -22,6 +22,8 @@ EXPECTED = {
     "non_leaf": ("GP108", "w"),
     "leaf_read": ("GP101", "picture"),
     "never_drawn": ("GP106", "drawn.experts.2.weight drawn.experts.2.bias"),
+    "in_a_closure": ("GP102", "encoder.weight encoder.bias"),
+    "unused_moved": ("GP106", "model.spare.weight model.spare.bias"),
 }
 
 

@@ -122,6 +122,7 @@ class EngineTap:
         if tap.place & int(Op.IN_STEP):
             recorder.optimizers.find_place(tap, frame)
         stack, _ = recorder.stacks.at(frame)
+        tap.turn(stack)
         roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
         call = _arguments(args, kwargs)
         number = self.count

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.closures import Closure, code_of
 from gradpm.record.leaves import version_of
 from gradpm.record.quiet import quiet
 from gradpm.record.steps import StepLook, is_looked_at
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 
 MOST_WITHOUT = 64
+MOST_CLOSURES = 256
 
 
 class Optimizers:
@@ -29,6 +32,7 @@ class Optimizers:
         self._wrapper: Any = None  # the code of torch's wrapper around every step
         self._steps: dict[int, int] = {}
         self._looks: dict[int, StepLook] = {}
+        self._closures: dict[int, Closure] = {}  # by the id of their code
 
     def id(self, optimizer: Any) -> int:
         """The number of an optimizer, from 1; 0 when it was never seen."""
@@ -65,12 +69,14 @@ class Optimizers:
         if self.id(optimizer):
             self._event("optimizer.group", optimizer, frame, groups=True)
 
-    def before_step(self, optimizer: Any, frame: Any) -> None:
+    def before_step(self, optimizer: Any, given: tuple[Any, Any], frame: Any) -> None:
         """A step begins; `frame` is that of torch's own wrapper around it."""
         recorder = self.recorder
         self.made(optimizer, frame)
         self._wrapper = frame.f_code
-        recorder.tap().place |= int(Op.IN_STEP)
+        tap = recorder.tap()
+        tap.place |= int(Op.IN_STEP)
+        tap.closures.append(self._closure(code_of(*given)))
         without, have, lrs = [], 0, []
         for group in optimizer.param_groups:
             rate = group.get("lr")
@@ -87,6 +93,16 @@ class Optimizers:
             "optimizer.step", optimizer, frame, none=len(without), have=have, lr=lrs, **seen
         )
 
+    def _closure(self, code: CodeType | None) -> Closure | None:
+        if code is None:
+            return None
+        found = self._closures.get(id(code))
+        if found is None or found.code is not code:
+            if len(self._closures) >= MOST_CLOSURES:
+                self._closures.clear()
+            found = self._closures[id(code)] = Closure(self.recorder.stacks, self._wrapper, code)
+        return found
+
     def _look(self, optimizer: Any) -> dict[str, Any]:
         """The sizes of what the step is given, in those steps that are looked at."""
         which = self.id(optimizer)
@@ -99,7 +115,10 @@ class Optimizers:
     def after_step(self, optimizer: Any, frame: Any) -> None:
         """A step has ended."""
         recorder = self.recorder
-        self.find_place(recorder.tap(), frame.f_back)
+        tap = recorder.tap()
+        if tap.closures:
+            tap.closures.pop()
+        self.find_place(tap, frame.f_back)
         recorder.steps += 1
         versions = [
             [recorder.identity.find(tensor), max(version_of(tensor), 0)]
@@ -119,6 +138,7 @@ class Optimizers:
             frame = frame.f_back
         if frame is None:
             tap.place &= ~int(Op.IN_STEP)
+            tap.closures.clear()
 
     def zeroed(self, optimizer: Any, frame: Any) -> None:
         """zero_grad was called on an optimizer."""

@@ -34,7 +34,8 @@ QUIET = frozenset(
     is_distributed is_sparse is_quantized result_type can_cast promote_types get_default_dtype
     broadcast_shapes is_grad_enabled is_inference_mode_enabled is_autocast_enabled manual_seed
     seed get_rng_state set_rng_state storage_type share_memory_ __cuda_array_interface__
-    module_load obj_to_str _dimI _dimV""".split()
+    module_load obj_to_str _dimI _dimV _has_compatible_shallow_copy_type _parse_to _use_count
+    _record_function_enter_new""".split()
 )
 LEAVING = frozenset(
     """item tolist numpy __array__ __float__ __int__ __bool__ __index__ __complex__ __dlpack__

@@ -63,7 +63,7 @@ def install(patches: Patches) -> None:
     def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         if recorder.on:
             act = recorder.optimizers.before_step
-            recorder.guard("optimizer tap", act, optimizer, sys._getframe(1))
+            recorder.guard("optimizer tap", act, optimizer, (args, kwargs), sys._getframe(1))
 
     def after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         if recorder.on:

@@ -15,6 +15,7 @@ from weakref import ref as reference
 import torch
 from torch.overrides import TorchFunctionMode
 
+from gradpm.record.closures import Closure
 from gradpm.record.faults import is_ours
 from gradpm.record.plans import Plan, is_lasting, plan_of
 from gradpm.record.tracebacks import strip
@@ -37,7 +38,7 @@ MOST_PLANS = 8192
 GRAD_ENABLED, INFERENCE = int(Op.GRAD_ENABLED), int(Op.INFERENCE)
 IN_REQUIRES, OUT_REQUIRES = int(Op.IN_REQUIRES), int(Op.OUT_REQUIRES)
 RAISED, UNSEEN, LEFT = int(Op.RAISED), int(Op.UNSEEN), int(Op.LEFT)
-SETTER, NONE_SET = int(Op.SETTER), int(Op.NONE_SET)
+SETTER, NONE_SET, IN_STEP = int(Op.SETTER), int(Op.NONE_SET), int(Op.IN_STEP)
 OTHER_THREAD, MOST_THREADS = int(Op.OTHER_THREAD), 0xFFFF
 OUT_REQUIRES_GRAD, OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
 PASS, OP, MUTATES, ITERATES = (
@@ -66,6 +67,7 @@ class OpTap(TorchFunctionMode):
         self.optim = recorder.optim_codes
         self.last_op = 0
         self.has_called = False  # the engine, in this thread
+        self.closures: list[Closure | None] = []  # of the steps under way, the innermost last
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -177,6 +179,13 @@ class OpTap(TorchFunctionMode):
         for mode in reversed(above):
             torch._C._push_on_torch_function_stack(mode)
 
+    def turn(self, stack: int) -> None:
+        """The step under way may have called its closure: that is the user's forward again."""
+        if self.closures:
+            closure = self.closures[-1]
+            inside = closure is not None and closure.holds(stack)
+            self.place = self.place & ~IN_STEP if inside else self.place | IN_STEP
+
     def serial(self, tensor: Any, frame: FrameType) -> int:
         """The serial of a tensor; one never seen gets an `UNSEEN` row of its own."""
         identity = self.recorder.identity
@@ -203,12 +212,14 @@ class OpTap(TorchFunctionMode):
         specs: list[int] = []
         oflags: list[int] = []
         tensors = self._inputs(args, kwargs, ins, frame)
+        stack, scope = where if where is not None else recorder.stacks.at(frame)
+        if self.closures:
+            self.turn(stack)
         flags = self.place | extra | self._output(result, outs, specs, oflags)
         if not flags & OUT_REQUIRES:
             flags |= self._untracked(tensors)
         if grad_enabled():
             flags |= GRAD_ENABLED
-        stack, scope = where if where is not None else recorder.stacks.at(frame)
         detail = 0
         if before is not None:
             flags |= before.flags

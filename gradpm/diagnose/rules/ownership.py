@@ -9,7 +9,7 @@ from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.rules import replaced
 from gradpm.diagnose.words import place
-from gradpm.trace.schema import LeafKind, Table
+from gradpm.trace.schema import Call, LeafKind, Table
 
 FEWEST = 2  # engine calls that gave it a gradient
 
@@ -68,6 +68,8 @@ def _is_stray(case: Case, serial: int) -> bool:
     ]
     if len({row.version for row in rows}) > 1 or _moved_by_hand(case, serial):
         return False  # the program updates it by itself
+    if serial in _inner(case):
+        return False
     return any(row.norm > 0 for row in rows) and not _evaluated(case, serial)
 
 
@@ -78,6 +80,20 @@ def _moved_by_hand(case: Case, serial: int) -> bool:
         facts.op(row).name in ("data.__get__", "data.__set__") and facts.op(row).id >= first
         for row in facts.users.get(serial, ())
     )
+
+
+def _inner(case: Case) -> set[int]:
+    """What a differentiable inner step starts from: its updates are new tensors, learnt through.
+
+    `higher`, torchopt and MAML by hand ask `autograd.grad(loss, parameters, create_graph=True)`.
+    """
+    both = Call.CREATE | Call.INPUTS
+    return {
+        serial
+        for call in case.facts.backwards
+        if call.is_grad_call and call.flags & both == both
+        for serial in call.inputs
+    }
 
 
 def _evaluated(case: Case, serial: int) -> bool:

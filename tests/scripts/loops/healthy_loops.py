@@ -79,6 +79,21 @@ def in_backward():
         net(torch.randn(8, 3)).pow(2).mean().backward()
 
 
+def learnt_loss():
+    """Inner steps make new weights; the first ones get gradients too, and are nobody's to step."""
+    judge, net = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)), nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(judge.parameters())
+    for _ in range(4):
+        x = torch.randn(8, 3)
+        inner = judge(net(x)).pow(2).mean()
+        first = dict(net.named_parameters())
+        slopes = torch.autograd.grad(inner, list(first.values()), create_graph=True)
+        later = {name: w - 0.1 * g for (name, w), g in zip(first.items(), slopes)}
+        optimizer.zero_grad()
+        torch.func.functional_call(net, later, (x,)).pow(2).mean().backward()
+        optimizer.step()
+
+
 def closure():
     point = nn.Parameter(torch.tensor([2.0, 1.0]))
     optimizer = torch.optim.LBFGS([point], max_iter=4)
@@ -142,5 +157,6 @@ for program in (
     warmed_up_and_logged,
     some_skipped,
     latent_only,
+    learnt_loss,
 ):
     program()
