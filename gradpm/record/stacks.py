@@ -13,6 +13,7 @@ than those that began them, so they get no token and are walked each time.
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
 
@@ -155,15 +156,14 @@ class Stacks:
 def position_of(code: CodeType, offset: int) -> tuple[int, int, int, int]:
     """Line, end line, column and end column (1-based, 0 when unknown) of an instruction."""
     if sys.version_info >= (3, 11):
-        for at, found in enumerate(code.co_positions()):
-            if at == offset // 2:
-                line, end, column, end_column = found
-                return (
-                    line or code.co_firstlineno,
-                    end or line or 0,
-                    0 if column is None else column + 1,
-                    0 if end_column is None else end_column + 1,
-                )
+        # Skipped in C: a long function has thousands, and a program thousands of lines.
+        for line, end, column, end_column in islice(code.co_positions(), offset // 2, None):
+            return (
+                line or code.co_firstlineno,
+                end or line or 0,
+                0 if column is None else column + 1,
+                0 if end_column is None else end_column + 1,
+            )
     for start, end, line in code.co_lines():
         if start <= offset < end and line:
             return line, line, 0, 0
