@@ -21,6 +21,18 @@ EXPECTED = {
     "reentrant_checkpoint": ("GP111", "stem.weight stem.bias"),
     "non_leaf": ("GP108", "w"),
     "leaf_read": ("GP101", "picture"),
+    "wrong_output": ("GP107", "attention.out_proj.weight attention.out_proj.bias"),
+    "hook_clears": ("GP112", "model.weight model.bias"),
+    "cleared_between": ("GP112", "age.weight age.bias"),
+    "forgotten_loss": ("GP107", "critic.weight critic.bias"),
+    "unused_block": (
+        "GP106",
+        "model.last.down.weight model.last.down.bias model.last.up.weight model.last.up.bias",
+    ),
+    "frozen_by_default": ("GP105", "model.words.weight"),
+    "no_leaf_asked": ("GP105", "w"),
+    "loss_of_inputs": ("GP201", "loss model.weight model.bias"),
+    "never_backward": ("GP113", "x"),
 }
 
 
@@ -48,6 +60,6 @@ def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
     assert not second or second in {location.line for location in found[0].locations}
 
 
-@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets"])
+@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets", "healthy_actor_critic"])
 def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
     assert findings_of(name, tmp_path) == []

@@ -73,7 +73,7 @@ def _tell_excluded(case: Case, serials: list[int], call: Backward) -> None:
     subjects = case.words.parameters(serials)
     who = case.words.who(subjects, serials)
     at = case.places.of(call.frame, "culprit")
-    name = "torch.autograd.grad" if call.is_grad_call else "backward"
+    name = "torch.autograd.grad(...)" if call.is_grad_call else "backward(inputs=...)"
     it = "it" if len(subjects) == 1 else "them"
     path = path_to(case, serials[0], set(call.roots), call.op)
     if call.roots:
@@ -83,9 +83,11 @@ def _tell_excluded(case: Case, serials: list[int], call: Backward) -> None:
         Severity.ERROR,
         f"{who} {verb(len(subjects))} no gradient: the call at {place(at)} leaves {it} out of "
         "its inputs",
-        f"The loss depends on {it} and the path is whole, but {name}(inputs=...) computes "
+        f"The loss depends on {it} and the path is whole, but {name} computes "
         f"gradients for the {len(call.inputs)} tensors it is given and for nothing else.",
-        f"add {it} to `inputs`, or call backward() without `inputs`",
+        f"add {it} to the tensors that torch.autograd.grad is asked for"
+        if call.is_grad_call
+        else f"add {it} to `inputs`, or call backward() without `inputs`",
         subjects=subjects,
         locations=[at, *_callers(case, call)],
         path=path,
