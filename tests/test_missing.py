@@ -24,6 +24,7 @@ EXPECTED = {
     "wrong_output": ("GP107", "attention.out_proj.weight attention.out_proj.bias"),
     "hook_clears": ("GP112", "model.weight model.bias"),
     "cleared_between": ("GP112", "age.weight age.bias"),
+    "detached_in_place": ("GP101", "cell.weight_ih cell.weight_hh cell.bias_ih cell.bias_hh"),
     "forgotten_loss": ("GP107", "critic.weight critic.bias"),
     "unused_block": (
         "GP106",

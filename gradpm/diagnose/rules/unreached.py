@@ -159,20 +159,21 @@ def forgotten_loss(case: Case, serial: int) -> int:
 
     A stop-gradient on the way to one loss is no cut where another loss is there to
     teach the parameter: what is missing is that loss's backward(). It must be called
-    a loss, or be all that the optimizer of these parameters has.
+    a loss by its variable: a metric that is only printed is none.
     """
-    facts = case.facts
+    facts, flow = case.facts, case.flow
+    bit = flow.bit[serial]
+    roots = {root for call in facts.backwards for root in call.roots}
     rows = [
         row
         for row in dead_ends(case, serial)
-        if facts.op(row).id <= case.flow.horizon and _is_scalar(case, facts.op(row))
+        if facts.op(row).id <= flow.horizon and _is_scalar(case, facts.op(row))
+        if any(flow.tracked.get(out, 0) & bit and out not in roots for out in facts.op(row).outs)
     ]
     if not rows:
         return -1
-    row = max(rows)
-    called = case.words.facts.op(row)
-    name = case.places.received_by(called.frame)
-    return row if "loss" in name.lower() else -1
+    name = case.places.received_by(facts.op(max(rows)).frame)
+    return max(rows) if "loss" in name.lower() else -1
 
 
 def _is_scalar(case: Case, op: OpRow) -> bool:
