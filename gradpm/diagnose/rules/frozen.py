@@ -181,25 +181,26 @@ def _whole_group(case: Case, serials: list[int]) -> bool:
 
 
 def _chosen(case: Case, serials: list[int]) -> bool:
-    """Whether the optimizer was given these and not other frozen ones of the same model."""
-    owned, requiring = case.expected.owned, case.expected.requiring
-    roots = {case.trace.name(serial).split(".")[0] for serial in serials}
+    """Whether the optimizer was given these and not others that the same call froze with them."""
+    flow, facts = case.flow, case.facts
+    calls = {facts.op(flow.switched_off[s]).frame for s in serials if s in flow.switched_off}
     return any(
-        case.trace.name(serial).split(".")[0] in roots
-        for serial in case.facts.parameters
-        if serial not in owned and serial not in requiring and _was_there(case, serial)
+        facts.op(row).frame in calls
+        for serial, row in flow.switched_off.items()
+        if serial not in case.expected.owned and serial not in case.expected.requiring
     )
 
 
 def _read_by_name(case: Case, serials: list[int]) -> bool:
-    """Whether a line reads this very parameter's `.grad`: `net.embed.weight.grad`, no loop."""
+    """Whether a line reads this very parameter's `.grad`: `net.embed.weight.grad`, no loop.
+
+    A line that asks whether it is None knows that it may be.
+    """
     asked = _asked(case)
     for serial in serials:
-        frame = case.places.frame(case.facts.op(asked[serial]).frame) if serial in asked else None
+        read = case.places.of(case.facts.op(asked[serial]).frame, "") if serial in asked else None
         last = case.trace.name(serial).rsplit(".", 1)[-1]
-        if frame is not None and last and f"{last}.grad" in case.places.code(frame.path).line(
-            frame.line
-        ):  # fmt: skip
+        if read is not None and f"{last}.grad" in read.source and " None" not in read.source:
             return True
     return False
 
