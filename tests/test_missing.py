@@ -24,6 +24,19 @@ EXPECTED = {
     "never_drawn": ("GP106", "drawn.experts.2.weight drawn.experts.2.bias"),
     "in_a_closure": ("GP102", "encoder.weight encoder.bias"),
     "unused_moved": ("GP106", "model.spare.weight model.spare.bias"),
+    "wrong_output": ("GP107", "attention.out_proj.weight attention.out_proj.bias"),
+    "hook_clears": ("GP112", "model.weight model.bias"),
+    "cleared_between": ("GP112", "age.weight age.bias"),
+    "detached_in_place": ("GP101", "cell.weight_ih cell.weight_hh cell.bias_ih cell.bias_hh"),
+    "forgotten_loss": ("GP107", "critic.weight critic.bias"),
+    "unused_block": (
+        "GP106",
+        "model.last.down.weight model.last.down.bias model.last.up.weight model.last.up.bias",
+    ),
+    "frozen_by_default": ("GP105", "model.words.weight"),
+    "no_leaf_asked": ("GP105", "w"),
+    "loss_of_inputs": ("GP201", "loss model.weight model.bias"),
+    "never_backward": ("GP113", "x"),
 }
 
 
@@ -51,6 +64,8 @@ def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
     assert not second or second in {location.line for location in found[0].locations}
 
 
-@pytest.mark.parametrize("name", ["healthy_gan", "healthy_targets", "healthy_choices"])
+@pytest.mark.parametrize(
+    "name", ["healthy_gan", "healthy_targets", "healthy_choices", "healthy_actor_critic"]
+)
 def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
     assert findings_of(name, tmp_path) == []

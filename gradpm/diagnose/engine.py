@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Diagnosis, Finding
 from gradpm.diagnose.rules import (
+    cleared,
     depth,
     frozen,
     given_none,
@@ -15,6 +16,7 @@ from gradpm.diagnose.rules import (
     non_leaf,
     nonfinite,
     ownership,
+    partly_used,
     raised,
     stepping,
     updating,
@@ -25,9 +27,10 @@ from gradpm.diagnose.summary import backward_rows, run_summary
 from gradpm.trace.model import Trace
 
 RULES = (
-    no_graph.find, raised.find, ownership.find, non_leaf.find, missing.find, given_none.find,
-    frozen.find, nonfinite.find, no_backward.find, stepping.find, updating.find, zeroing.find,
-    zero.find, depth.find, growth.find,
+    no_graph.find, raised.find, ownership.find, non_leaf.find, cleared.in_backward, missing.find,
+    partly_used.find, given_none.find, frozen.find, nonfinite.find, no_backward.find,
+    stepping.find, cleared.between_backwards, updating.find, zeroing.find, zero.find, depth.find,
+    growth.find,
 )  # fmt: skip
 
 

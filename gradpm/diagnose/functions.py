@@ -31,6 +31,25 @@ def marking_line(case: Case, op: OpRow) -> Location | None:
     return None
 
 
+def argument_at(case: Case, op: OpRow, position: int) -> int:
+    """The place among all arguments of apply() of the tensor at `position` among the tensors."""
+    places = case.trace.detail(op.detail).get("at")
+    if isinstance(places, list) and len(places) == len(op.ins) and position < len(places):
+        return int(places[position])
+    return position
+
+
+def argument_name(case: Case, op: OpRow, argument: int) -> str:
+    """What a Function's forward calls its argument; empty where that cannot be told."""
+    _, node = definition(case, op, "forward")
+    if node is None:
+        return ""
+    names = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    if definition(case, op, "setup_context")[1] is None:
+        names = names[1:]  # ctx
+    return names[argument] if argument < len(names) else ""
+
+
 def returns(node: ast.FunctionDef) -> list[ast.Return]:
     """The return statements of a function itself, in order."""
     found = []
@@ -45,7 +64,7 @@ def returns(node: ast.FunctionDef) -> list[ast.Return]:
 
 
 def return_line(case: Case, op: OpRow, position: int) -> Location | None:
-    """The return that gives the gradient of the input at `position`; the last where unclear."""
+    """The return that gives the gradient of argument `position`; the last where unclear."""
     path, node = definition(case, op, "backward")
     if node is None:
         path, node = definition(case, op, "vjp")

@@ -137,6 +137,11 @@ class Loop:
             if name in wanted:
                 yield self.facts.op(row)
 
+    @cached_property
+    def reads(self) -> list[OpRow]:
+        """The reads of a `.grad` that gave None, in order."""
+        return [op for op in self._named("grad.__get__") if not op.outs]
+
     def set_by_hand(self, serials: Iterable[int], first: int, end: int) -> bool:
         """Whether any of these gradients was set by the program itself in between."""
         return any(first <= op < end for serial in serials for op in self.by_hand.get(serial, ()))
@@ -236,6 +241,14 @@ class Loop:
             value = node.value if isinstance(node, ast.Expr) else None
             if isinstance(value, ast.Attribute) and value.attr == attribute:
                 return self.places.line(path, node.lineno, "culprit")
+        return None
+
+    def written(self, method: str) -> Location | None:
+        """A statement of the user's, in a file that ran, that calls a method of this name."""
+        for path, node in self._statements():
+            value = node.value if isinstance(node, (ast.Expr, ast.Assign)) else None
+            if isinstance(value, ast.Call) and getattr(value.func, "attr", "") == method:
+                return self.places.line(path, node.lineno, "never called")
         return None
 
     def sets_rate(self) -> Location | None:

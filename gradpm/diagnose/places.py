@@ -9,6 +9,7 @@ from gradpm.diagnose.finding import Location
 from gradpm.trace.model import Frame, Trace
 from gradpm.trace.schema import FileKind
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 GRAD_MODES = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad"}
 
 
@@ -56,6 +57,19 @@ class Code:
                 if node.name == name.rsplit(".", 1)[-1] and first_line in (first, node.lineno):
                     return node
         return None
+
+    def returned(self, line: int) -> str:
+        """The one variable that the function around a line returns after it; else empty."""
+        around = [node for node in self.enclosing(line) if isinstance(node, FUNCTIONS)]
+        if not around:
+            return ""
+        inner = max(around, key=lambda node: getattr(node, "lineno", 0))
+        values = {
+            node.value.id if isinstance(node.value, ast.Name) else ""
+            for node in ast.walk(inner)
+            if isinstance(node, ast.Return) and node.lineno > line
+        }
+        return values.pop() if len(values) == 1 else ""
 
     def line(self, number: int) -> str:
         """One line of text, without what ends it."""
@@ -136,6 +150,21 @@ class Places:
             if not isinstance(statement, ast.Return):
                 return assigned(statement).rsplit(".", 1)[-1] if statement is not None else ""
         return ""
+
+    def kept_at(self, stack: int) -> Frame | None:
+        """The user frame that keeps, or drops, a line's value: out of functions that return it."""
+        frames = self.user_frames(stack)
+        for frame in frames:
+            code = self.code(frame.path)
+            statement = code.statement(frame.line)
+            if isinstance(statement, ast.Return):
+                handed_on = not isinstance(statement.value, ast.Tuple)
+            else:
+                name = assigned(statement) if statement is not None else ""
+                handed_on = bool(name) and name == code.returned(frame.line)
+            if not handed_on:
+                return frame
+        return frames[-1] if frames else self.frame(stack)
 
     def names_loaded(self, path: str, line: int) -> frozenset[str]:
         """The variables and attributes that the statement at a line reads."""

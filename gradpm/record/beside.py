@@ -49,7 +49,9 @@ class Beside(Values):
         self, tap: OpTap, cls: Any, args: Any, kwargs: Any, result: Any, frame: Any
     ) -> None:
         """A custom Function's apply has returned."""
-        before = Before(int(Op.FUNCTION), self.strings.json(self._definition(cls)))
+        detail = self._definition(cls)
+        detail["at"] = [at for at, given in enumerate(args) if isinstance(given, Tensor)]
+        before = Before(int(Op.FUNCTION), self.strings.json(detail))
         plan = self.function_plan(cls)
         op = tap.row(plan, args, kwargs, result, frame, before)
         made = result if isinstance(result, (list, tuple)) else (result,)

@@ -73,7 +73,7 @@ def _tell_excluded(case: Case, serials: list[int], call: Backward) -> None:
     subjects = case.words.parameters(serials)
     who = case.words.who(subjects, serials)
     at = case.places.of(call.frame, "culprit")
-    name = "torch.autograd.grad" if call.is_grad_call else "backward"
+    name = "torch.autograd.grad(...)" if call.is_grad_call else "backward(inputs=...)"
     it = "it" if len(subjects) == 1 else "them"
     path = path_to(case, serials[0], set(call.roots), call.op)
     if call.roots:
@@ -83,9 +83,11 @@ def _tell_excluded(case: Case, serials: list[int], call: Backward) -> None:
         Severity.ERROR,
         f"{who} {verb(len(subjects))} no gradient: the call at {place(at)} leaves {it} out of "
         "its inputs",
-        f"The loss depends on {it} and the path is whole, but {name}(inputs=...) computes "
+        f"The loss depends on {it} and the path is whole, but {name} computes "
         f"gradients for the {len(call.inputs)} tensors it is given and for nothing else.",
-        f"add {it} to `inputs`, or call backward() without `inputs`",
+        f"add {it} to the tensors that torch.autograd.grad is asked for"
+        if call.is_grad_call
+        else f"add {it} to `inputs`, or call backward() without `inputs`",
         subjects=subjects,
         locations=[at, *_callers(case, call)],
         path=path,
@@ -99,7 +101,7 @@ def _callers(case: Case, call: Backward) -> list[Location | None]:
 
 
 def _returned_none(case: Case) -> None:
-    groups: dict[tuple[str, int, int], tuple[OpRow, Location, list[int]]] = {}
+    groups: dict[tuple[str, int, int], tuple[OpRow, int, Location, list[int]]] = {}
     for serial in case.expected.starved:
         if serial in case.explained:
             continue
@@ -109,13 +111,13 @@ def _returned_none(case: Case) -> None:
         found = _swallowing(case, serial, tracked[0])
         if found is None:
             continue
-        op, position = found
+        op, position = found[0], functions.argument_at(case, *found)
         location = functions.return_line(case, op, position) or case.places.of(op.frame, "culprit")
         if location is not None:
             key = (location.file, location.line, op.name.__hash__())
-            groups.setdefault(key, (op, location, []))[2].append(serial)
-    for op, location, serials in groups.values():
-        _tell_returned(case, op, location, serials)
+            groups.setdefault(key, (op, position, location, []))[3].append(serial)
+    for op, position, location, serials in groups.values():
+        _tell_returned(case, op, position, location, serials)
 
 
 def _swallowing(case: Case, serial: int, call: Backward) -> tuple[OpRow, int] | None:
@@ -142,10 +144,14 @@ def _swallowing(case: Case, serial: int, call: Backward) -> tuple[OpRow, int] | 
     return best
 
 
-def _tell_returned(case: Case, op: OpRow, location: Location, serials: list[int]) -> None:
+def _tell_returned(
+    case: Case, op: OpRow, position: int, location: Location, serials: list[int]
+) -> None:
     subjects = case.words.parameters(serials)
     who = case.words.who(subjects, serials)
     name = op.name.removesuffix(".apply")
+    argument = functions.argument_name(case, op, position)
+    given = f"its input `{argument}`" if argument else "that input"
     call = _tracked_calls(case, serials[0])[0]
     path = path_to(case, serials[0], set(call.roots), call.op, op.row)
     if call.roots:
@@ -156,9 +162,12 @@ def _tell_returned(case: Case, op: OpRow, location: Location, serials: list[int]
         f"{who} {verb(len(subjects))} no gradient: `{name}.backward` returned None at "
         f"{place(location)}",
         f"`{name}.apply` takes part in the graph between {who} and the loss, but its backward "
-        "gives None for that input, and autograd takes None for `no gradient`. "
+        f"gives None for {given}, and autograd takes None for `no gradient`. "
         "Everything behind that input stays without a gradient.",
-        f"return a gradient for every input that ctx.needs_input_grad marks in `{name}.backward`",
+        f"return the gradient of `{argument}` as value {position + 1} at {place(location)}"
+        if argument
+        else "return a gradient for every input that ctx.needs_input_grad marks in "
+        f"`{name}.backward`",
         subjects=subjects,
         locations=[location, case.places.of(op.frame, "applied")],
         path=path,

@@ -1,4 +1,4 @@
-"""GP101 to GP107, GP111 and GP114: expected to learn, and never got a gradient."""
+"""GP101 to GP104, GP107, GP111 and GP114: expected to learn, and never got a gradient."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import Cut, classify
-from gradpm.diagnose.finding import Location, Severity, Subject
+from gradpm.diagnose.finding import Severity
 from gradpm.diagnose.flow import Lost
 from gradpm.diagnose.paths import loss_step, path_to, search
-from gradpm.diagnose.rules import unused
+from gradpm.diagnose.rules.unreached import (
+    Group,
+    dead_end_row,
+    dropped_at,
+    forgotten_loss,
+    tell_off_path,
+    tell_unreached,
+)
 from gradpm.diagnose.words import place, sentence
 from gradpm.trace.schema import Op
 
@@ -31,7 +38,8 @@ def find(case: Case) -> None:
         return
     causes: dict[tuple[str, str, int], Cause] = {}
     left_over = []
-    for serial in starved:
+    stopped = _tell_stopped(case, starved)
+    for serial in (serial for serial in starved if serial not in stopped):
         found = _cut_of(case, serial)
         if found is None:
             left_over.append(serial)
@@ -43,7 +51,29 @@ def find(case: Case) -> None:
     for cause in causes.values():
         tell_cut(case, cause.cut, cause.serials, sorted(cause.calls))
     if not case.was_cut_short:
-        _tell_unreached(case, left_over)
+        tell_unreached(case, left_over)
+
+
+def _tell_stopped(case: Case, starved: list[int]) -> set[int]:
+    """Detached on purpose on the way to one loss, while their own loss got no backward()."""
+    groups: dict[tuple[str, int], Group] = {}
+    cuts: dict[tuple[str, int], Cut] = {}
+    for serial in starved:
+        found = _cut_of(case, serial)
+        row = forgotten_loss(case, serial) if found and found[0].code == "GP101" else -1
+        location = dropped_at(case, row) if row >= 0 else None
+        if found is None or location is None:
+            continue
+        key = (location.file, location.line)
+        groups.setdefault(key, Group("GP107", location, row)).serials.append(serial)
+        cuts.setdefault(key, found[0])
+    for key, group in groups.items():
+        cut = cuts[key]
+        tell_off_path(
+            case, group, cut.culprit,
+            note=f" In the other loss {cut.what} at {place(cut.culprit)} keeps it out.",
+        )  # fmt: skip
+    return {serial for group in groups.values() for serial in group.serials}
 
 
 def _cut_of(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
@@ -191,82 +221,3 @@ def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None
 
 def _call(case: Case, calls: list[int]):  # type: ignore[no-untyped-def]
     return next((b for b in case.facts.backwards if b.number in calls), None)
-
-
-def _tell_unreached(case: Case, serials: list[int]) -> None:
-    """GP106 and GP107: no op, or no op whose result went on to the loss."""
-    flow = case.flow
-    groups: dict[tuple[str, str, int], tuple[str, Location | None, list[int]]] = {}
-    for serial in serials:
-        numbers = case.expected.judged_in.get(serial, [])
-        if serial not in case.expected.owned:
-            numbers = list(flow.roots)  # an autograd.grad call for others took its graph
-        if any(flow.roots[n].tracked & flow.bit[serial] for n in numbers if n in flow.roots):
-            continue  # tracked to the loss: another rule's matter
-        touch = flow.touched[serial]
-        if touch.last_tracked < 0:
-            code, location = "GP106", unused.created(case, serial)
-        else:
-            code, location = "GP107", dead_end(case, serial)
-        key = (code, location.file, location.line) if location else (code, "", 0)
-        groups.setdefault(key, (code, location, []))[2].append(serial)
-    for code, location, members in groups.values():
-        tell = unused.tell if code == "GP106" else _tell_off_path
-        tell(case, members, location)
-
-
-def dead_end(case: Case, serial: int) -> Location | None:
-    """The last tracked op made of a parameter whose result nothing took further."""
-    row = dead_end_row(case, serial)
-    if row < 0:
-        row = case.flow.touched[serial].last_tracked
-    return case.places.of(case.facts.op(row).frame, "culprit")
-
-
-def dead_end_row(case: Case, serial: int) -> int:
-    """The row of that op; -1 when every result went on."""
-    facts, users = case.facts, case.facts.users
-    queue, seen = [serial], {serial}
-    last = -1
-    while queue:
-        at = queue.pop()
-        for row in users.get(at, ()):
-            op = facts.op(row)
-            if op.has(Op.IN_STEP) or op.has(Op.SETTER) or not op.has(Op.OUT_REQUIRES):
-                continue
-            if at == serial and op.outs[:1] == (serial,):
-                continue
-            last = max(last, row) if not _goes_on(case, op.outs, row) else last
-            for out in op.outs:
-                if out not in seen:
-                    seen.add(out)
-                    queue.append(out)
-    return last
-
-
-def _goes_on(case: Case, outs: tuple[int, ...], row: int) -> bool:
-    return any(
-        later > row and case.facts.op(later).has(Op.OUT_REQUIRES)
-        for out in outs
-        for later in case.facts.users.get(out, ())
-    )
-
-
-def _tell_off_path(case: Case, serials: list[int], location: Location | None) -> None:
-    subjects: tuple[Subject, ...] = case.words.parameters(serials)
-    who = case.words.who(subjects, serials)
-    case.finding(
-        "GP107",
-        Severity.WARNING,
-        f"{who} got no gradient: what {place(location)} computes from "
-        f"{'it' if len(subjects) == 1 else 'them'} never reaches the loss",
-        f"The value is computed and tracked, but its last use is at {place(location)}; the result "
-        "is dropped there or goes somewhere else than into the loss that backward() was called on.",
-        "use the result of this line in what the loss is computed from "
-        "(an out-of-place method such as `h.mul(g)` returns a new tensor: assign it)",
-        subjects=subjects,
-        locations=[location],
-        path=path_to(case, serials[0], set(), 0),
-        backward=1,
-        backwards=len(case.expected.judged_in.get(serials[0], ())),
-    )

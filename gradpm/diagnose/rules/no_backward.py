@@ -13,8 +13,10 @@ from gradpm.trace.schema import FileKind, Op
 
 
 def find(case: Case) -> None:
-    """Speak only if no engine call was ever made."""
+    """Speak only if no engine call was ever made, nor refused before it began."""
     if case.facts.backwards or case.uncaught is not None:
+        return
+    if any(finding.code.startswith("GP2") for finding in case.findings):
         return
     steps = [step for steps in case.loop.steps.values() for step in steps]
     if steps:
@@ -32,11 +34,12 @@ def _stepped(case: Case, steps: list[Step]) -> None:
     subjects = words.parameters(serials)
     bare = case.loop.bare("backward")
     loss = _loss_line(case, set(serials))
+    written = case.loop.written("backward") if bare is None else None
     why = (
         f"`{code_of(bare)}` at {place(bare)} only looks the method up: without parentheses it is "
         "not called."
         if bare is not None
-        else "backward() was never called in this run."
+        else _never(written)
     )
     case.finding(
         "GP113",
@@ -44,9 +47,22 @@ def _stepped(case: Case, steps: list[Step]) -> None:
         f"The step at {place(culprit)} ran {len(steps)} times, and backward() never",
         f"{why} So {words.who(subjects, serials)} had no gradient in any step, and no step "
         "changed anything.",
-        f"write `{code_of(bare)}()`" if bare else "call loss.backward() before the step",
+        f"write `{code_of(bare)}()`"
+        if bare
+        else f"let {place(written)} run before the step"
+        if written
+        else "call loss.backward() before the step",
         subjects=subjects,
-        locations=[culprit, bare, loss],
+        locations=[culprit, bare, written, loss],
+    )
+
+
+def _never(written: Location | None) -> str:
+    if written is None:
+        return "No backward() was called in this run."
+    return (
+        f"The backward() at {place(written)} was not called once: the condition or loop around it "
+        "never let it run."
     )
 
 
@@ -114,4 +130,6 @@ def _loss_line(case: Case, serials: set[int]) -> Location | None:
             for row in users.get(out, ())
         ):
             lines[op.frame] += 1
-    return case.places.of(lines.most_common(1)[0][0], "culprit") if lines else None
+    if not lines:
+        return None
+    return case.places.at(case.places.kept_at(lines.most_common(1)[0][0]), "culprit")

@@ -10,8 +10,8 @@ from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.flow import AtRoot
 from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.rules.unreached import dead_ends
 from gradpm.diagnose.words import place
-from gradpm.trace.schema import FileKind
 
 SAYS = "does not require grad and does not have a grad_fn"
 
@@ -76,7 +76,7 @@ def _cut(case: Case, backward: Backward, state: AtRoot) -> None:
         _severity(case, backward),
         f"`{loss}` has no graph: {best.what} at {place(best.culprit)} cut it off from every "
         "parameter",
-        f"backward() at {place(at)} raised because `{loss}` has no grad_fn. {best.why}",
+        f"The backward() at {place(at)} raised because `{loss}` has no grad_fn. {best.why}",
         best.fix,
         subjects=subjects,
         locations=[best.culprit, *best.seconds, at],
@@ -99,7 +99,7 @@ def _frozen(case: Case, backward: Backward, state: AtRoot) -> None:
         _severity(case, backward),
         f"`{loss}` has no graph: all {len(serials)} parameters it depends on were frozen at "
         f"{place(culprit)}",
-        f"backward() at {place(at)} raised because nothing that `{loss}` was computed from "
+        f"The backward() at {place(at)} raised because nothing that `{loss}` was computed from "
         f"requires grad: requires_grad was set to False at {place(culprit)} for every parameter "
         "involved, the ones meant to learn too.",
         "freeze only the part that must not learn, or freeze before the new part is attached",
@@ -116,13 +116,28 @@ def freezing_line(case: Case, serials: list[int]) -> tuple[Location | None, list
     flow = case.flow
     rows = [flow.switched_off[serial] for serial in serials if serial in flow.switched_off]
     if not rows:
-        leaf = case.trace.leaves.get(serials[-1])
+        serial = serials[-1]
+        made = case.facts.makers.get(serial)
+        leaf = case.trace.leaves.get(serial)
+        if made is not None and serial > 0:  # a plain tensor, noticed by the optimizer only
+            return case.places.of(case.facts.op(made).frame, "culprit"), []
         return (case.places.of(leaf.frame, "culprit") if leaf else None), []
     frames = Counter(case.facts.op(row).frame for row in rows)
     stack, _ = frames.most_common(1)[0]
     users = case.places.user_frames(stack)
     called = [case.places.at(frame, "called from") for frame in users[1:]]
     return case.places.of(stack, "culprit"), [place for place in called if place is not None]
+
+
+def _tracked_ends(case: Case, backward: Backward) -> dict[int, list[int]]:
+    """Where the learners' results went nowhere before this call: row -> parameters."""
+    found: dict[int, list[int]] = {}
+    end = case.facts.row_at(backward.op)
+    for serial in case.expected.learners:
+        rows = [row for row in dead_ends(case, serial) if row < end]
+        if rows:
+            found.setdefault(max(rows), []).append(serial)
+    return found
 
 
 def _constant(case: Case, backward: Backward) -> None:
@@ -133,16 +148,26 @@ def _constant(case: Case, backward: Backward) -> None:
     row = case.facts.makers.get(root)
     culprit = case.places.of(case.facts.op(row).frame, "culprit") if row is not None else None
     at = case.places.of(backward.frame, "backward")
-    users = [f for f in case.trace.stack(backward.frame) if f.kind is FileKind.USER]
+    unused = _tracked_ends(case, backward)
+    kept = case.places.kept_at(case.facts.op(max(unused)).frame) if unused else None
+    dropped = case.places.at(kept, "dropped")
+    name = case.places.target_at(kept) if kept is not None else ""
+    what = f"`{name}`" if name else "the model's output"
+    told = f" What {place(dropped)} computes ({what}) is tracked, and goes nowhere."
     case.finding(
         "GP201",
         _severity(case, backward),
         f"`{loss}` has no graph: no tensor that requires grad went into it",
-        f"backward() at {place(at)} raised because `{loss}` was computed from constants alone"
-        + (f" (in {users[0].function})." if users else "."),
-        "compute the loss from the model's output, and let the parameters require grad",
-        subjects=[words.tensor(root)] if root else [],
-        locations=[culprit, at],
+        f"The backward() at {place(at)} raised because `{loss}` was computed from constants alone"
+        + ("." + told if dropped is not None else "."),
+        f"compute `{loss}` from {what}"
+        if dropped is not None
+        else "compute the loss from the model's output, and let the parameters require grad",
+        subjects=[
+            *([words.tensor(root)] if root else []),
+            *words.parameters(serial for serials in unused.values() for serial in serials),
+        ],
+        locations=[culprit, dropped, at],
         backward=backward.number + 1,
         backwards=1,
     )

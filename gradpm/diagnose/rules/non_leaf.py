@@ -94,6 +94,24 @@ def origin(case: Case, serial: int) -> OpRow | None:
     return best
 
 
+def _is_leaf(case: Case, serial: int) -> bool:
+    row = case.facts.makers.get(serial)
+    op = case.facts.op(row) if row is not None else None
+    return op is not None and serial in op.outs and op.is_leaf(op.outs.index(serial))
+
+
+def _cure(case: Case, op: OpRow, name: str, symptom: str) -> str:
+    """For what was meant as a leaf: make it one; for what is between: keep its gradient."""
+    of_leaf = any(serial in case.trace.leaves or _is_leaf(case, serial) for serial in op.ins)
+    if of_leaf or "refused" in symptom:
+        return (
+            "do the computing first and make the result the leaf: "
+            f"`{name} = (...).detach().requires_grad_()`"
+            + ("" if "refused" in symptom else f"; `{name}.retain_grad()` keeps a copy here")
+        )
+    return f"call `{name}.retain_grad()` before backward()"
+
+
 def _tell(case: Case, serial: int, frame: int, symptom: str) -> None:
     op = origin(case, serial)
     if op is None or op.name in NO_VALUE:
@@ -102,8 +120,10 @@ def _tell(case: Case, serial: int, frame: int, symptom: str) -> None:
     culprit: Location | None = case.places.of(op.frame, "culprit")
     read = case.places.of(frame, "read")
     fatal = case.uncaught is not None
-    leaf = next((case.words.tensor_name(s) for s in op.ins), "the leaf")
-    leaf = leaf if "`" in leaf else f"`{leaf}`"  # one without a name is told by its op
+    names = [case.words.tensor_name(serial) for serial in op.ins]
+    leaf = next((name for name in names if name != subject.name), "the tensor")
+    if "`" not in leaf and " " not in leaf:  # one without a name is told by its op
+        leaf = f"`{leaf}`"
     case.finding(
         "GP108",
         Severity.ERROR if fatal or not case.facts.optimizers else Severity.WARNING,
@@ -112,9 +132,7 @@ def _tell(case: Case, serial: int, frame: int, symptom: str) -> None:
         f"autograd fills `.grad` only on leaves. `{subject.name}` is the result of {spoken(op)} "
         f"at {place(culprit)}, so the gradient goes on to {leaf} behind it and `.grad` stays "
         "None here.",
-        f"do the computing first and call requires_grad_() on the result "
-        f"(`{subject.name} = (...).detach().requires_grad_()`), or read the gradient of the leaf; "
-        f"`{subject.name}.retain_grad()` keeps a copy here",
+        _cure(case, op, subject.name, symptom),
         subjects=[subject],
         locations=[culprit, read],
         path=[

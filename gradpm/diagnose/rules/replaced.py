@@ -91,13 +91,16 @@ def tell(case: Case, replaced: dict[int, int]) -> None:
         who = words.who(subjects, serials)
         name = places.target(optimizer.frame) or optimizer.type
         calls = [c for c in case.facts.accumulating if _fresh_in(c.grads, serials)]
+        copied = culprit is not None and "copy" in culprit.source
         case.finding(
             "GP402",
             Severity.ERROR,
-            f"`{name}` still holds the old tensors: {place(culprit)} replaced {who}",
+            f"`{name}` still holds the old tensors: {place(culprit)} "
+            + (f"made {who} as copies" if copied else f"replaced {who}"),
             f"`{name}` was built at {place(made)} from tensors that {place(culprit)} then "
-            f"replaced by new ones. The new ones got gradients in {len(calls)} calls, but the "
-            "optimizer steps the old ones, which nothing uses any more.",
+            + ("copied. " if copied else "replaced by new ones. ")
+            + f"The {'copies' if copied else 'new ones'} got gradients in {len(calls)} calls, but "
+            "the optimizer steps the old ones, which nothing uses any more.",
             f"build `{name}` after {place(culprit)}, or copy the values into the existing "
             "parameters (load_state_dict, or copy_ under torch.no_grad())",
             subjects=subjects,

@@ -6,8 +6,9 @@ import itertools
 import re
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.paths import path_to
+from gradpm.diagnose.places import assigned
 from gradpm.diagnose.words import place
 
 OFTEN = 5
@@ -104,16 +105,48 @@ def created(case: Case, serial: int) -> Location | None:
     """The line that made it: the innermost that made nothing but parameters like it.
 
     A factory's own line made the healthy ones too; its caller tells which is meant.
+    Where a whole module was never used, the line that made the module is meant.
     """
     leaf = case.trace.leaves.get(serial)
     if leaf is None:
         return None
     frames = case.places.user_frames(leaf.frame)
+    frames = frames[_outside_unused(case, serial) :]
     fine = _lines_of_used(case)
     for frame in frames:
         if (frame.path, frame.line) not in fine:
             return case.places.at(frame, "created")
-    return case.places.of(leaf.frame, "created")
+    return case.places.at(frames[0], "created") if frames else None
+
+
+def _outside_unused(case: Case, serial: int) -> int:
+    """How many frames belong to the making of modules of which nothing was ever used.
+
+    `self.fc = ...` inside the class of `model.gate.fc` stands for the module before
+    `fc` in the name: if all of `model.gate` is unused, who made the gate is asked.
+    """
+    frames = case.places.user_frames(case.trace.leaves[serial].frame)
+    parts = case.trace.name(serial).split(".")
+    outside = 0
+    for index, frame in enumerate(frames[:-1]):
+        target = case.places.target_at(frame).rsplit(".", 1)[-1]
+        if not target or target not in parts:
+            continue
+        at = len(parts) - 1 - parts[::-1].index(target)
+        if not at or not _all_unused(case, ".".join(parts[:at])):
+            break
+        parts, outside = parts[:at], index + 1
+    return outside
+
+
+def _all_unused(case: Case, prefix: str) -> bool:
+    """Whether no op ever used any parameter under a module's name."""
+    flow = case.flow
+    return not any(
+        flow.touched[serial].first >= 0
+        for serial in case.facts.parameters
+        if serial in flow.touched and case.trace.name(serial).startswith(prefix + ".")
+    )
 
 
 def _lines_of_used(case: Case) -> set[tuple[str, int]]:
@@ -130,19 +163,40 @@ def _lines_of_used(case: Case) -> set[tuple[str, int]]:
 def _tell_unused(case: Case, serials: list[int], location: Location | None) -> None:
     subjects = case.words.parameters(serials)
     who = case.words.who(subjects, serials)
-    module = case.words.root_module(serials) or (subjects[0].name if subjects else "it")
+    one = len(subjects) == 1
+    it = "it" if one else "them"
+    owned = all(serial in case.expected.owned for serial in serials)
+    given = "registered and given to the optimizer" if owned else "made to learn"
     case.finding(
         "GP106",
         Severity.WARNING,
         f"{who} took part in no op of the forward: created at {place(location)}, never used",
-        f"{who[0].upper() + who[1:]} {'is' if len(subjects) == 1 else 'are'} registered and given "
-        "to the optimizer, but no op that autograd records ever took "
-        f"{'it' if len(subjects) == 1 else 'them'} as input, so no backward can reach "
-        f"{'it' if len(subjects) == 1 else 'them'}.",
-        f"call `{module}` in the forward, or remove it",
+        f"{who[0].upper() + who[1:]} {'is' if one else 'are'} {given}, but no op that autograd "
+        f"records ever took {it} as input, so no backward can reach {it}.",
+        _use_it(case, subjects, serials, location),
         subjects=subjects,
         locations=[location],
         path=path_to(case, serials[0], set(), 0),
         backward=1,
         backwards=len(case.expected.judged_in.get(serials[0], ())),
+    )
+
+
+def _use_it(
+    case: Case, subjects: tuple[Subject, ...], serials: list[int], location: Location | None
+) -> str:
+    """What to call, or what to use, in the forward."""
+    module = case.words.root_module(serials)
+    if module and _all_unused(case, module):
+        while "." in module and _all_unused(case, module.rpartition(".")[0]):
+            module = module.rpartition(".")[0]
+        return f"call `{module}` in the forward, or remove it"
+    code = case.places.code(location.file) if location is not None else None
+    statement = code.statement(location.line) if code is not None and location is not None else None
+    made = assigned(statement) if statement is not None else ""
+    if made and len(subjects) > 1 and all(made in s.name.split(".") for s in subjects):
+        return f"call `{made}` in the forward, or remove it"
+    names = " and ".join(f"`{subject.name}`" for subject in subjects[:2])
+    return f"use {names if len(subjects) <= 2 else 'them'} in the forward, or remove " + (
+        "it" if len(subjects) == 1 else "them"
     )
