@@ -15,6 +15,7 @@ PROGRAMS = sorted(Path(__file__).with_name("invisible").glob("*.py"))
 DIRECTIVE = re.compile(r"^# (env|stdin): (.*)$", re.MULTILINE)
 NUMBERS = re.compile(r"0x[0-9a-f]{6,}")
 COMPILES = "gradpm: torch.compile runs eagerly"
+PROFILER = re.compile(r"^USDT:.*\] (?=profiler_)")  # the time, and the process
 
 pytest.importorskip("torch")
 
@@ -26,7 +27,9 @@ class Ran:
         self.status = status
         self.out = NUMBERS.sub("0x", out).replace(folder, "")
         lines = NUMBERS.sub("0x", err).replace(folder, "").splitlines(keepends=True)
-        self.err = "".join(line for line in lines if not line.startswith(COMPILES))
+        self.err = "".join(
+            PROFILER.sub("", line) for line in lines if not line.startswith(COMPILES)
+        )
 
 
 def start(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[str]:
