@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,24 @@ def test_a_file_taken_away_changes_nothing(tmp_path: Path) -> None:
         "os.unlink('train.gpm')).start()\n",
     )
     assert (ended.returncode, ended.stdout[:4]) == (0, "done")
+
+
+def test_what_is_compiled_after_the_end_of_recording_does_not_meet_the_taps(tmp_path: Path) -> None:
+    from torch._dynamo.testing import CompileCounter
+
+    def step(x: Any) -> Any:
+        return Scaled.apply(torch.utils.checkpoint.checkpoint(torch.sin, x, use_reentrant=False))
+
+    def frames_of() -> int:
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        torch.compile(step, backend=counter)(torch.ones(2, requires_grad=True)).sum().backward()
+        return int(counter.frame_count)
+
+    expected = frames_of()
+    with gradpm.record(tmp_path / "t.gpm") as recording:
+        recorder: Any = recording._recorder
+        recorder.fault("op tap", LookupError("injected"))
+        with warnings.catch_warnings(record=True) as told:
+            assert frames_of() == expected
+    assert [str(one.message) for one in told] == []

@@ -43,7 +43,7 @@ class Compiling:
 
         @functools.wraps(original)
         def compile(*args: Any, **kwargs: Any) -> Any:
-            if not self._begun and self.recorder.on:
+            if not self._begun:  # also when recording has stopped: the stand-ins are still there
                 self._begun = True
                 self.recorder.guard("compile tap", self._begin)
             try:
@@ -65,7 +65,7 @@ class Compiling:
             context.enter_exit_hooks.append(self._enter)
 
         self.patches.set(kind, "__init__", __init__)
-        if not self.recorder.options.keep_compile:
+        if self.recorder.on and not self.recorder.options.keep_compile:
             stance = torch.compiler.set_stance("force_eager")
             self.patches.at_end(lambda: stance.__exit__(None, None, None))
             _say()

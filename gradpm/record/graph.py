@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.hooks import register
+from gradpm.record.looks import plain
 from gradpm.record.quiet import is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import LeafKind
@@ -114,15 +115,8 @@ def _measure(gradient: Any) -> Any:
 
     The first three are tensors: nothing is copied while the engine runs.
     """
-    if (
-        is_transformed()
-        or gradient.layout is not torch.strided
-        or not gradient.numel()
-        or gradient.is_meta
-    ):
+    if is_transformed() or not plain(gradient) or not gradient.numel():
         return None
-    if not (gradient.is_floating_point() or gradient.is_complex()) or gradient.element_size() == 1:
-        return None  # torch has no norm of integers, nor of float8
     return (
         torch.linalg.vector_norm(gradient),
         torch.linalg.vector_norm(gradient, float("inf")),

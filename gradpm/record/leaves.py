@@ -217,7 +217,11 @@ def version_of(tensor: Any) -> int:
 
 def _plain(grad: Any) -> bool:
     """Whether norms can be taken without running a subclass's own code."""
-    return type(grad) in EXACT and (grad.is_floating_point() or grad.is_complex())
+    return (
+        type(grad) in EXACT
+        and not grad.is_nested
+        and (grad.is_floating_point() or grad.is_complex())
+    )
 
 
 def state_of(norm: float | None) -> GradState:

@@ -93,6 +93,7 @@ def plain(tensor: Any) -> bool:
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.layout is torch.strided
+        and not tensor.is_nested
         and not tensor.is_meta
         and (tensor.is_floating_point() or tensor.is_complex())
         and tensor.element_size() > 1  # torch counts nothing in float8
