@@ -19,6 +19,14 @@ EXPECTED = {
     "function_returns_none": ("GP110", "w"),
     "inputs_left_out": ("GP109", "model.0.weight model.0.bias"),
     "reentrant_checkpoint": ("GP111", "stem.weight stem.bias"),
+    "actor_sample": ("GP102", "actor.weight actor.bias"),
+    "inner_loop": ("GP114", "net.weight net.bias"),
+    "stacked_leaves": (
+        "GP114",
+        "members.0.weight members.0.bias members.1.weight members.1.bias",
+    ),
+    "closure_detach": ("GP101", "a"),
+    "table_of_numbers": ("GP201", "scorer.weight scorer.bias"),
     "non_leaf": ("GP108", "w"),
     "leaf_read": ("GP101", "picture"),
     "never_drawn": ("GP106", "drawn.experts.2.weight drawn.experts.2.bias"),
@@ -69,3 +77,29 @@ def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
 )
 def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
     assert findings_of(name, tmp_path) == []
+
+
+CAUSES = {
+    "wrapped": ("GP102", "model.wrapped.weight model.wrapped.bias"),
+    "managed": ("GP102", "model.managed.weight model.managed.bias"),
+    "written": ("GP101", "model.written.weight model.written.bias"),
+    "smoothed": ("GP104", "model.smoothed.weight model.smoothed.bias"),
+    "length": ("GP104", "model.length"),
+    "threshold": ("GP103", "model.threshold"),
+    "rounded": ("GP103", "model.rounded"),
+    "choice": ("GP101", "model.choice"),
+    "crop": ("GP104", "model.crop"),
+}
+
+
+def test_tells_many_causes_apart_each_with_its_own_parameters(tmp_path: Path) -> None:
+    told = {
+        (finding.culprit.line if finding.culprit else 0): (
+            finding.code, {subject.name for subject in finding.subjects},
+        )
+        for finding in findings_of("many_causes", tmp_path)
+    }  # fmt: skip
+    assert told == {
+        marked("many_causes", f"culprit:{cause}"): (code, set(subjects.split()))
+        for cause, (code, subjects) in CAUSES.items()
+    }

@@ -8,13 +8,15 @@ from gradpm.diagnose import functions
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
-from gradpm.diagnose.flow import is_mutating
+from gradpm.diagnose.flow import SWITCHES, is_mutating
+from gradpm.diagnose.handed import DETACHING, only_leaves
 from gradpm.diagnose.surrogates import surrogate
-from gradpm.diagnose.words import spoken
+from gradpm.diagnose.switched import owner_of, switch
+from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.written import comparison, difference, written
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import FileKind, Op
 
-DETACHING = frozenset("detach detach_ data.__get__ data.__set__ detach_copy".split())
 COPYING = frozenset("tensor as_tensor asarray new_tensor".split())
 LEAVING = frozenset(
     "item tolist numpy __array__ __float__ __int__ __bool__ __index__ __complex__ "
@@ -26,6 +28,7 @@ CARRIERS = (
     "load_state_dict",
     "vector_to_parameters",
     "sample",
+    "stack_module_state",
     "_load_from_state_dict",
 )
 
@@ -112,16 +115,58 @@ def _detached(case: Case, op: OpRow) -> Cut:
         f"{what} hands out the same values without their history: autograd sees the result as a "
         "constant, so nothing behind it gets a gradient."
     )
-    name = value or "the tensor"
-    fix = f"use `{name}` itself instead of its detached copy" if value else f"drop {what}"
+    fix = f"drop {what}"
+    if value:
+        fix = f"use `{value}` itself instead of its detached copy"
+    given, whole = written(case, op)
+    if given and not carrier:
+        fix = f"write `{given}` instead of `{whole}` at {place(culprit)}"
     if carrier:
         fix = f"do not take the values through `{carrier}()`: it detaches them"
         if carrier == "vector_to_parameters":
             fix = "use torch.func.functional_call with views of the vector instead"
     elif op.name == "data.__set__":
         fix = "compute with the new tensor itself (torch.func.functional_call), not through `.data`"
-    rank = 0
-    return Cut(op, "GP101", culprit, tuple(extra), what, why, fix, rank)
+    if op.outs and not carrier and only_leaves(case, op.outs):
+        return _handed_out(op, given or value, culprit, extra)
+    turned = _turned_leaf(case, op)
+    if turned is not None:
+        why = (
+            f"{what} drops the history and requires_grad_ makes a new leaf of the result: the "
+            "gradient stops in the new tensor and never reaches what the value was computed from."
+        )
+        what = f"`{carrier}()`" if carrier else what
+        fix = (
+            f"keep `{given or value or 'the tensor'}` attached, without requires_grad_; "
+            "to read its gradient call its retain_grad()"
+        )
+        if carrier == "stack_module_state":
+            fix = "give the optimizer the tensors that stack_module_state returns, which are leaves"
+        return Cut(op, "GP114", culprit, (turned, *extra), what, why, fix, 0)
+    return Cut(op, "GP101", culprit, tuple(extra), what, why, fix, 0)
+
+
+def _handed_out(op: OpRow, given: str, culprit: Location | None, extra: list[Location]) -> Cut:
+    """Detached because numpy or Python asks for it: the way out of torch is what cuts."""
+    why = (
+        f"{spoken(op)} lets the numbers out of torch, and what is built from them afterwards is a "
+        "new constant without history."
+    )
+    name = f"`{given}`" if given else "the value"
+    fix = f"keep {name} in torch: compute with torch functions from there to the loss"
+    return Cut(op, "GP104", culprit, tuple(extra), spoken(op), why, fix, 0)
+
+
+def _turned_leaf(case: Case, op: OpRow) -> Location | None:
+    """Where what was detached here was told to require grad, before anything was made of it."""
+    for out in op.outs or op.ins[:1]:
+        for row in case.facts.users.get(out, ()):
+            later = case.facts.op(row)
+            if row > op.row and later.name in SWITCHES:
+                if not later.has(Op.NONE_SET):
+                    return case.places.of(later.frame, "new leaf")
+                break
+    return None
 
 
 def _rewrapped(case: Case, op: OpRow) -> Cut:
@@ -131,8 +176,8 @@ def _rewrapped(case: Case, op: OpRow) -> Cut:
         f"{what} makes a new leaf from the value: the gradient stops in the new tensor and never "
         "reaches what the value was computed from."
     )
-    value = _value(case, op) or "the computed tensor"
-    fix = f"use `{value}` directly; to read its gradient call `{value}.retain_grad()`"
+    value = written(case, op)[0] or _value(case, op) or "the value"
+    fix = f"use `{value}` itself; to read its gradient, name it and call its retain_grad()"
     code = "GP114"
     return Cut(op, code, culprit, tuple(extra), what, why, fix, 0)
 
@@ -172,6 +217,10 @@ def _left(case: Case, op: OpRow) -> Cut:
         f"{what} takes the numbers out of torch; what is built from them afterwards is a new "
         "constant without history."
     )
+    given, _ = written(case, op)
+    value = given or value
+    for ending in (".detach()", ".cpu()", ".detach()", ".data"):
+        value = value.removesuffix(ending)
     fix = f"keep `{value}` as a tensor" if value else "keep the value as a tensor"
     fix += " and compute with torch functions from there to the loss"
     if op.name in COPYING:
@@ -180,27 +229,29 @@ def _left(case: Case, op: OpRow) -> Cut:
 
 
 def _disabled(case: Case, op: OpRow) -> Cut:
-    mode = case.places.grad_mode(op.frame)
     carrier = _carrier(case, op)
+    mode = owner_of(case, op) if not carrier else None
     culprit, frame, extra = _place(case, op)
     seconds = list(extra)
     name = "inference mode" if op.has(Op.INFERENCE) else "gradients switched off"
-    if mode is not None and not carrier:
+    if mode is not None:
         owner, entered = mode
+        seconds = [*entered, *extra]
         if frame is None or owner.row != frame.row:
             inner = case.places.at(frame, "inside")
             culprit = case.places.at(owner, "culprit")
-            seconds = [entered, *([inner] if inner else [])]
-        else:
-            seconds = [entered, *extra]
+            seconds = [*entered, *([inner] if inner else [])]
     elif not carrier:
-        seconds = [*_switch(case, op), *extra]
+        event = switch(case, op)
+        found = case.places.of(event.frame, "grad mode") if event is not None else None
+        seconds = [*([found] if found else []), *extra]
     what = f"`{carrier}()`" if carrier else f"{spoken(op)} with {name}"
     why = (
         f"{what} ran while autograd recorded nothing, so its result has no history and no "
         "gradient passes through it."
     )
-    fix = "run this part outside the no_grad block"
+    modes = [place for place in seconds if place.role in ("grad mode", "decorated")]
+    fix = _outside(culprit, modes[0] if modes else None)
     if carrier == "load_state_dict":
         why = (
             "`load_state_dict()` copies the values into the module's own parameters under "
@@ -217,19 +268,21 @@ def _disabled(case: Case, op: OpRow) -> Cut:
     return Cut(op, "GP102", culprit, tuple(seconds), what, why, fix, 1)
 
 
-def _switch(case: Case, op: OpRow) -> list[Location]:
-    """The line that switched grad mode off, by the event before the op."""
-    facts = case.facts
-    for row in range(op.row - 1, max(op.row - 200_000, -1), -1):
-        other = facts.op(row)
-        if other.name.endswith("set_grad_enabled"):
-            detail = facts.trace.detail(other.detail)
-            if detail.get("on") is False:
-                found = case.places.of(other.frame, "grad mode")
-                return [found] if found is not None else []
-            if detail.get("on") is True:
-                break
-    return []
+def _outside(culprit: Location | None, mode: Location | None) -> str:
+    """How to run the line with gradients: by what switched them off."""
+    if culprit is None or mode is None:
+        return "run this part outside the no_grad block"
+    entered = mode.source.partition("#")[0].strip()
+    if entered.startswith("@"):
+        return f"remove the decorator `{entered}` at {mode.short()}"
+    if entered.startswith(("with ", "async with ")):
+        return f"move {culprit.short()} out of the block `{entered}` at {mode.short()}"
+    if "grad" not in entered and "inference" not in entered:
+        return f"take away what wraps `{culprit.function}` in no_grad"
+    return (
+        f"undo `{entered}` at {mode.short()} before {culprit.short()} runs; "
+        "`with torch.no_grad():` switches gradients back on by itself"
+    )
 
 
 def _first_order(case: Case, op: OpRow) -> Cut:
@@ -244,7 +297,7 @@ def _first_order(case: Case, op: OpRow) -> Cut:
 
 def _non_differentiable(case: Case, op: OpRow) -> Cut:
     culprit, _, extra = _place(case, op)
-    what = spoken(op)
+    what = comparison(case, op) or spoken(op)
     carrier = _carrier(case, op)
     if carrier == "sample":
         what = "`sample()`"
@@ -257,5 +310,6 @@ def _non_differentiable(case: Case, op: OpRow) -> Cut:
     )
     if not integer:
         why = f"torch has no derivative for {what}, so the result carries no history."
-    fix = surrogate("sample" if carrier == "sample" else op.name)
+    given = difference(case, op) or written(case, op)[0]
+    fix = surrogate("sample" if carrier == "sample" else op.name, given)
     return Cut(op, "GP103", culprit, tuple(extra), what, why, fix, 3 if integer else 2)

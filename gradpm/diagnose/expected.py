@@ -8,6 +8,8 @@ from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.loop import Loop
 from gradpm.trace.schema import GradState
 
+LAST = 1 << 62  # beyond every op id
+
 
 class Expected:
     """Parameters that ought to get a gradient, and those that never did."""
@@ -68,8 +70,34 @@ class Expected:
         }
         for backward in self.facts.backwards:
             if backward.is_grad_call and not backward.raised:
-                found.update(backward.inputs)
+                found.update(s for s in backward.inputs if not self._waits_for_grad(s))
         return found | set(self.loop.by_hand)
+
+    def _waits_for_grad(self, serial: int) -> bool:
+        """Whether an optimizer steps with its `.grad`, which only backward() fills."""
+        owners = self.facts.owners.get(serial, ())
+        return serial in self.judged_in and any(optimizer.steps for optimizer in owners)
+
+    @cached_property
+    def consumed_by(self) -> dict[int, set[int]]:
+        """For each call that fills `.grad`, the optimizers that step with what it filled."""
+        steps = [(e.op, one.id) for one in self.facts.optimizers for e in one.steps]
+        found: dict[int, set[int]] = {}
+        later: set[int] = set()
+        end = LAST
+        for call in reversed(self.facts.accumulating):
+            between = {optimizer for op, optimizer in steps if call.op <= op < end}
+            later = between or later  # what piles up over several calls is used after the last
+            found[call.number] = later
+            end = call.op
+        return found
+
+    def calls_for(self, serial: int) -> list[int]:
+        """The calls from which it is to learn: those that its own optimizer steps after."""
+        judged = self.judged_in.get(serial, [])
+        owners = {optimizer.id for optimizer in self.facts.owners.get(serial, ())}
+        own = [number for number in judged if self.consumed_by.get(number, set()) & owners]
+        return own or judged
 
     @cached_property
     def starved(self) -> list[int]:

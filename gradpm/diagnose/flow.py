@@ -300,8 +300,11 @@ class Flow:
 
     def escapes(self, serial: int) -> bool:
         """Whether the parameter's own value left torch before the last engine call."""
-        row = self.left_at.get(serial, -1)
-        return row >= 0 and self.facts.op(row).id <= self.horizon
+        bit = self.bit[serial]
+        return any(
+            bits & bit and self.facts.op(row).id <= self.horizon
+            for row, bits in self.escaped.items()
+        )
 
     def named(self, bits: int) -> list[int]:
         """The serials that own these bits."""

@@ -179,6 +179,19 @@ class Places:
             found = self._loaded[key] = frozenset(names - {""})
         return found
 
+    def expression(self, frame: Frame | None) -> ast.expr | None:
+        """The expression that ran at a frame's columns; None where columns are not known."""
+        if frame is None or not frame.column:
+            return None
+        statement = self.code(frame.path).statement(frame.line)
+        here = (frame.line, frame.column - 1, frame.end_line, frame.end_column - 1)
+        for node in ast.walk(statement) if statement is not None else ():
+            if isinstance(node, ast.expr) and here == (
+                node.lineno, node.col_offset, node.end_lineno, node.end_col_offset,
+            ):  # fmt: skip
+                return node
+        return None
+
     def grad_mode(self, stack: int) -> tuple[Frame, Location] | None:
         """(frame, where its with-statement or decorator stands) that switched gradients off."""
         for frame in self.user_frames(stack):
@@ -230,6 +243,38 @@ def assigned(statement: ast.stmt) -> str:
     elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
         target = statement.target
     return variable(target) if target is not None else ""
+
+
+def own_parts(statement: ast.stmt) -> list[ast.AST]:
+    """The syntax of a statement itself, without the statements inside it."""
+    found: list[ast.AST] = []
+    queue: list[ast.AST] = [statement]
+    while queue:
+        node = queue.pop()
+        found.append(node)
+        queue += [c for c in ast.iter_child_nodes(node) if not isinstance(c, ast.stmt)]
+    return found
+
+
+def targets_of(statement: ast.stmt) -> set[str]:
+    """The variables that a statement fills: assigned, looped over, or told to take something in."""
+    nodes: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        nodes += statement.targets
+    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign, ast.For, ast.AsyncFor)):
+        nodes.append(statement.target)
+    elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        called = statement.value.func
+        if isinstance(called, ast.Attribute):
+            nodes.append(called.value)
+    names: set[str] = set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, (ast.Tuple, ast.List)):
+            nodes += node.elts
+        else:
+            names.add(variable(node).rsplit(".", 1)[-1])
+    return names - {"", "self", "_"}
 
 
 def variable(node: ast.expr) -> str:

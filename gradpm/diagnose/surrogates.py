@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 SOFT_ARGMAX = (
-    "use a soft argmax, (softmax(x / temperature, dim) * positions).sum(dim), or train on the "
-    "scores themselves with a loss such as cross_entropy"
+    "use a soft argmax, (torch.softmax({x} / temperature, dim) * positions).sum(dim), or train on "
+    "the scores themselves with a loss such as cross_entropy"
 )
 SIGMOID = (
-    "replace the hard decision by torch.sigmoid((x - threshold) / temperature), or use the "
+    "replace the hard decision by torch.sigmoid(({x}) / temperature), or use the "
     "straight-through form hard + soft - soft.detach()"
 )
 GUMBEL = (
@@ -23,7 +23,7 @@ UNWRITTEN = (
 )
 
 SURROGATES: dict[str, str] = {
-    **dict.fromkeys(("argmax", "argmin"), SOFT_ARGMAX),
+    **dict.fromkeys(("argmax", "argmin", "max", "min", "mode", "median"), SOFT_ARGMAX),
     **dict.fromkeys(
         ("argsort", "sort", "topk", "kthvalue", "msort", "argpartition"),
         "use the sorted values, which keep their graph, or a soft sort / soft top-k; indices have "
@@ -97,12 +97,17 @@ SURROGATES: dict[str, str] = {
 }
 
 
-def surrogate(name: str) -> str:
-    """The usual differentiable substitute for an op, by torch's name for it."""
+def surrogate(name: str, given: str = "") -> str:
+    """The usual differentiable substitute for an op, by torch's name for it.
+
+    `given` is what the user's line applies it to: the scores, or the difference compared.
+    """
     found = SURROGATES.get(name) or SURROGATES.get(name.rstrip("_"))
     if name.startswith("special_"):
         found = found or UNWRITTEN
-    return found or (
+    if found:
+        return found.replace("{x}", given or ("x - threshold" if found is SIGMOID else "x"))
+    return (
         f"replace `{name}` by a differentiable form, or keep it out of the path from the "
         "parameters to the loss"
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from gradpm.diagnose.aside import steering, written_aside
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import Cut, classify
-from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.flow import Lost
-from gradpm.diagnose.paths import loss_step, path_to, search
+from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.flow import SWITCHES, Lost
+from gradpm.diagnose.handed import leaves_torch
+from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.rivals import likeliest
+from gradpm.diagnose.round_trip import UNSURE, feeds
 from gradpm.diagnose.rules.unreached import (
     Group,
     dead_end_row,
@@ -80,21 +83,49 @@ def _cut_of(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
     """The cut that starves one parameter: at the site that most calls' roots speak of."""
     flow = case.flow
     bit = flow.bit[serial]
-    rows: Counter[int] = Counter()
     calls: dict[int, set[int]] = {}
-    for number in case.expected.judged_in.get(serial, ()):
+    for number in case.expected.calls_for(serial):
         state = flow.roots.get(number)
         if state is None or state.tracked & bit:
             continue
         for row in who_cut(state.lost, bit):
-            rows[row] += 1
             calls.setdefault(row, set()).add(number)
-    if not rows:
-        return _escaped(case, serial)
-    cuts = [(classify(case, row), row) for row in rows]
-    best, _ = min(cuts, key=lambda pair: (pair[0].rank, pair[1]))
-    same = {row for cut, row in cuts if cut.site == best.site}
+    if not calls:
+        return (
+            _in_new_leaf(case, serial)
+            or _elsewhere(case, serial, written_aside(case, serial, dead_end_row))
+            or _escaped(case, serial)
+            or _elsewhere(case, serial, steering(case, serial))
+        )
+    cuts = [classify(case, row) for row in calls]
+    last = max(min(numbers) for numbers in calls.values())
+    before = next(call.op for call in case.facts.backwards if call.number == last)
+    best = likeliest(case, cuts, before)
+    same = [cut.op.row for cut in cuts if cut.site == best.site]
     return best, set().union(*(calls[row] for row in same))
+
+
+def _elsewhere(case: Case, serial: int, cut: Cut | None) -> tuple[Cut, set[int]] | None:
+    """A cut whose value does not reach the loss as data."""
+    state = [case.flow.roots.get(number) for number in case.expected.calls_for(serial)]
+    if cut is None or any(s is not None and s.tracked & case.flow.bit[serial] for s in state):
+        return None
+    return cut, set(case.expected.calls_for(serial))
+
+
+def _in_new_leaf(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
+    """Its value went into a new leaf, and that one got a gradient in its place."""
+    bit, leaves = case.flow.bit[serial], case.trace.leaves
+    rows = {
+        row
+        for other, lost in case.flow.lost.items()
+        if other in leaves and other in case.expected.received and other != serial
+        for row in who_cut(lost, bit)
+    }
+    if not rows:
+        return None
+    best = min((classify(case, row) for row in rows), key=lambda cut: (cut.rank, cut.op.row))
+    return best, set(case.expected.calls_for(serial))
 
 
 def who_cut(lost: Lost, bit: int) -> list[int]:
@@ -117,7 +148,7 @@ def _escaped(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
     rows = [
         row
         for row, bits in flow.escaped.items()
-        if bits & bit and case.facts.op(row).id < last and _feeds(case, row)
+        if bits & bit and case.facts.op(row).id < last and feeds(case, row)
     ]
     if not rows:
         return None
@@ -126,63 +157,10 @@ def _escaped(case: Case, serial: int) -> tuple[Cut, set[int]] | None:
     return replace(cut, why=unsure), set(numbers)
 
 
-UNSURE = (
-    "The numbers were not recognised when they came back, by memory or by value; that they did is "
-    "told by the order and the names of the lines."
-)
-
-
 def _dropped(case: Case, serial: int) -> bool:
     """Whether some tracked result made of it was simply dropped: that says GP107, not GP104."""
     row = dead_end_row(case, serial)
-    if row < 0:
-        return False
-    outs = case.facts.op(row).outs
-    return not any(
-        case.facts.op(later).has(Op.LEFT) for out in outs for later in case.facts.users.get(out, ())
-    )
-
-
-COMING_IN = frozenset("tensor as_tensor asarray scalar_tensor from_numpy ?".split())
-
-
-def _feeds(case: Case, row: int) -> bool:
-    """Whether data from outside torch came in and reached the next engine call's root."""
-    facts = case.facts
-    left = facts.op(row).id
-    call = next((call for call in facts.backwards if call.op > left), None)
-    if call is None:
-        return False
-    end = facts.row_at(call.op)
-    if named_again(case, row, end, set(call.roots)):
-        return True
-    for later in range(row + 1, end):
-        op = facts.op(later)
-        if op.name not in COMING_IN or op.ins or not op.specs:
-            continue
-        if not facts.trace.spec(op.specs[0]).dtype.startswith(("float", "bfloat", "complex")):
-            continue
-        if search(case, set(op.outs), set(call.roots), later + 1, end):
-            return True
-    return False
-
-
-def named_again(case: Case, row: int, end: int, roots: set[int]) -> bool:
-    """Whether the variable that took the number stands in a later line that reaches the root."""
-    facts, places = case.facts, case.places
-    targets = {places.received_by(facts.op(row).frame)} - {""}
-    seen: set[int] = set()
-    for later in range(row + 1, end) if targets else ():
-        op = facts.op(later)
-        if op.frame in seen or not op.outs:
-            continue
-        seen.add(op.frame)
-        frame = places.frame(op.frame)
-        if frame is None or not targets & places.names_loaded(frame.path, frame.line):
-            continue
-        if search(case, set(op.outs), roots, later + 1, end) or set(op.outs) & roots:
-            return True
-    return False
+    return row >= 0 and not leaves_torch(case, case.facts.op(row).outs)
 
 
 def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None:
@@ -200,6 +178,12 @@ def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None
         f"{'it' if one else 'them'} by."
     )
     at = case.places.of(first.frame, "backward") if first is not None else None
+    silenced = _silenced(case, first.roots) if first is not None else None
+    if silenced is not None:
+        explanation += (
+            f" Setting requires_grad on the loss at {place(silenced)} only silences the error that "
+            "backward() would raise; it brings no history back."
+        )
     path = []
     if first is not None:
         path = path_to(case, serials[0], set(first.roots), first.op, cut.op.row)
@@ -212,11 +196,21 @@ def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None
         explanation,
         cut.fix,
         subjects=subjects,
-        locations=[cut.culprit, *cut.seconds, at],
+        locations=[cut.culprit, *cut.seconds, silenced, at],
         path=path,
         backward=first.number + 1 if first is not None else None,
         backwards=len(calls),
     )
+
+
+def _silenced(case: Case, roots: tuple[int, ...]) -> Location | None:
+    """Where a loss without history was told to require grad."""
+    for root in roots:
+        for row in case.facts.users.get(root, ()):
+            op = case.facts.op(row)
+            if op.name in SWITCHES and not op.has(Op.NONE_SET):
+                return case.places.of(op.frame, "silenced")
+    return None
 
 
 def _call(case: Case, calls: list[int]):  # type: ignore[no-untyped-def]

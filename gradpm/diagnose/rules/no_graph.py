@@ -10,6 +10,8 @@ from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.flow import AtRoot
 from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.rivals import likeliest
+from gradpm.diagnose.round_trip import UNSURE, came_back
 from gradpm.diagnose.rules.unreached import dead_ends
 from gradpm.diagnose.words import place
 
@@ -42,7 +44,12 @@ def _explain(case: Case, backward: Backward) -> None:
     elif state.frozen:
         _frozen(case, backward, state)
     else:
-        _constant(case, backward)
+        back = came_back(case, case.flow.escaped, backward)
+        if back:
+            lost = {row: case.flow.escaped[row] for row in back}
+            _cut(case, backward, AtRoot(backward.number, lost=lost), UNSURE)
+        else:
+            _constant(case, backward)
 
 
 def _harmless(case: Case, backward: Backward, state: AtRoot) -> bool:
@@ -56,10 +63,10 @@ def _harmless(case: Case, backward: Backward, state: AtRoot) -> bool:
     return all(classify(case, row).site in before for row in state.lost)
 
 
-def _cut(case: Case, backward: Backward, state: AtRoot) -> None:
+def _cut(case: Case, backward: Backward, state: AtRoot, doubt: str = "") -> None:
     flow, words = case.flow, case.words
     cuts = [classify(case, row) for row in state.lost]
-    best = min(cuts, key=lambda cut: (cut.rank, cut.op.row))
+    best = likeliest(case, cuts, backward.op)
     bits = 0
     for row, cut in zip(state.lost, cuts, strict=True):
         if cut.site == best.site:
@@ -76,7 +83,8 @@ def _cut(case: Case, backward: Backward, state: AtRoot) -> None:
         _severity(case, backward),
         f"`{loss}` has no graph: {best.what} at {place(best.culprit)} cut it off from every "
         "parameter",
-        f"The backward() at {place(at)} raised because `{loss}` has no grad_fn. {best.why}",
+        f"The backward() at {place(at)} raised because `{loss}` has no grad_fn. "
+        f"{best.why} {doubt}".strip(),
         best.fix,
         subjects=subjects,
         locations=[best.culprit, *best.seconds, at],
