@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import ROOT, execute, under
+from launching import GRADPM, ROOT, execute, under
 
 import gradpm
 from gradpm import errors
@@ -48,7 +48,10 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
         (["run"], 64, "there is nothing to run"),
         (["run", "--oput", "x"], 64, "see: gradpm run --help"),
         (["run", "--every", "0", "x.py"], 64, "--every"),
+        (["run", "--every", "two", "x.py"], 64, "two is no whole number above zero"),
         (["run", "nowhere.py"], 66, "nowhere.py does not exist"),
+        (["run", "."], 66, ". is a folder without a __main__.py"),
+        (["run", "-o", "/dev/null", "-c", "pass"], 73, "/dev/null is no plain file"),
         (["run", "no-such-command"], 66, "no-such-command does not exist"),
         (["report"], 72, "there is no trace in"),
         (["open", "nowhere.gpm"], 72, "nowhere.gpm does not exist"),
@@ -73,6 +76,24 @@ def test_every_error_has_a_hint() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in family:
                 assert len(node.args) == 2, f"{path.name}:{node.lineno}"
+
+
+def test_the_app_without_a_terminal_is_refused_rather_than_drawn_into_a_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t.gpm").touch()
+    ran = under(["open", "t.gpm"], tmp_path)
+    assert (ran.status, ran.out) == (64, "")
+    assert ran.err.startswith("gradpm: the app needs a terminal")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
+def test_a_full_disk_is_a_sentence_and_a_code(tmp_path: Path) -> None:
+    call = " ".join([*GRADPM, "explain", "GP101", ">/dev/full"])
+    ran = execute(["sh", "-c", call], tmp_path, PYTHONPATH=str(ROOT))
+    assert ran.status == 73
+    assert ran.err.startswith("gradpm: the output cannot be written: No space left on device\n")
+    assert "Traceback" not in ran.err
 
 
 def test_debug_shows_our_own_traceback(tmp_path: Path) -> None:

@@ -356,6 +356,7 @@ def test_what_to_run_and_what_to_call_it(tmp_path: Path, monkeypatch: pytest.Mon
         ("-m", "pkg.sub.train", "-q"): "train",
         ("-mpkg",): "pkg",
         ("-m", "torch.distributed.run", "--n", "2", "my.train.py"): "my.train",
+        (sys.executable, "-m", "torch.distributed.run", "--n", "2", "my.train.py"): "my.train",
         ("-c", "import torch"): "command",
         ("-",): "stdin",
         (sys.executable, "-O", "my.train.py"): "my.train",
@@ -365,6 +366,22 @@ def test_what_to_run_and_what_to_call_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert {words: work_out(words).stem for words in stems} == stems
     assert work_out(["my.train.py", "-o"]).argv == (sys.executable, "my.train.py", "-o")
     assert os.path.isabs(work_out(["env"]).argv[0])
+
+
+def test_a_file_for_another_program_is_run_by_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "go.sh").write_text("#!/bin/sh\nexec python train.py\n")
+    (tmp_path / "go").write_text("#!/usr/bin/env python3\nimport torch\n")
+    (tmp_path / "bare").write_text("import torch\n")
+    with pytest.raises(UsageError, match="not for python but for /bin/sh"):
+        work_out(["go.sh"])
+    for name in ("go.sh", "bare"):
+        (tmp_path / name).chmod(0o755)
+    assert work_out(["go.sh", "-x"]).argv == ("./go.sh", "-x")
+    assert work_out(["go"]).argv == (sys.executable, "go")
+    assert work_out(["bare"]).argv == (sys.executable, "bare")
 
 
 def test_what_does_not_exist_is_named_with_the_nearest(

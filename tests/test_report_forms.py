@@ -132,6 +132,11 @@ def test_the_verdict_and_the_report_fit_the_terminal(columns: int | None) -> Non
     assert all(len(line) <= width for line in prose)
 
 
+def test_the_command_that_the_verdict_names_can_be_pasted() -> None:
+    run = replace(run_of(finding()), paths=(Path("my run [1].gpm"),))
+    assert verdict_of(run).endswith("\ngradpm open 'my run [1].gpm'\n")
+
+
 class Tags(HTMLParser):
     """Collects tags, attributes and text, as a browser would see them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,10 +39,22 @@ def deliver(text: str, output: str | None) -> None:
         reconfigure = getattr(sys.stdout, "reconfigure", None)
         if reconfigure is not None:  # a terminal that lacks a character still gets the report
             reconfigure(errors="replace")
-        sys.stdout.write(text)
+        _print(text)
         return
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
         hint = "name a file in a folder that exists and that you may write to"
         raise OutputError(f"{output} cannot be written: {error.strerror}", hint) from None
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has enough, which is no error
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # python tries once more
+        hint = "name a file on another disk: --output FILE"
+        raise OutputError(f"the output cannot be written: {error.strerror}", hint) from None

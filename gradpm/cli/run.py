@@ -62,10 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word} is not above zero")
-    return number
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is no whole number above zero")
+    return int(word)
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, object]:

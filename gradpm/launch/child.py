@@ -145,7 +145,7 @@ def _start(argv: tuple[str, ...], environment: dict[str, str], prepare: Callable
         refused = pipe.read().decode()
     if refused:
         os.waitpid(child, 0)
-        hint = "it must be a program, or a script that python can read"
+        hint = "name what runs it before it, as in: gradpm run sh train.sh"
         raise ScriptNotFound(f"{argv[0]} cannot be run: {refused}", hint)
     return child
 

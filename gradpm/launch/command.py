@@ -38,9 +38,9 @@ def work_out(words: Sequence[str]) -> Command:
         return Command((sys.executable, *words), "stdin")
     if _is_script(first):
         return Command((sys.executable, *words), _script_stem(first))
-    found = _on_path(first)
+    found = _on_path(first) or shutil.which(os.path.join(os.curdir, first))
     if found is None:
-        raise ScriptNotFound(f"{first} does not exist", _suggestion(first))
+        raise _not_found(first)
     return Command((found, *words[1:]), _launched_stem(words[1:]) or _script_stem(found))
 
 
@@ -63,11 +63,34 @@ def _is_script(word: str) -> bool:
     path = Path(word)
     if path.suffix in (".py", ".pyw", ".pyc"):
         if not path.exists():
-            raise ScriptNotFound(f"{word} does not exist", _suggestion(word))
+            raise _not_found(word)
         return True
+    if _on_path(word) is not None:
+        return False
     if path.is_dir():
-        return (path / "__main__.py").exists() and _on_path(word) is None
-    return path.is_file() and _on_path(word) is None
+        return (path / "__main__.py").exists()
+    return path.is_file() and not _is_for_another(path)
+
+
+def _is_for_another(path: Path) -> bool:
+    """True if the first line hands the file to a program that is no python.
+
+    Raises `UsageError` if the file may not be executed, so that nobody would.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.readline(200)
+    except OSError:
+        return False  # python will say what is wrong with it
+    if not first.startswith(b"#!") or b"python" in first:
+        return False
+    if not os.access(path, os.X_OK):
+        program = os.fsdecode(first[2:].split()[0]) if first[2:].split() else "sh"
+        raise UsageError(
+            f"{path} is not for python but for {program}, and is not executable",
+            f"chmod +x {path}, or: gradpm run {program} {path}",
+        )
+    return True
 
 
 def _on_path(word: str) -> str | None:
@@ -92,11 +115,17 @@ def _script_stem(word: str) -> str:
 def _launched_stem(words: Sequence[str]) -> str:
     """The stem of the script that a launcher is told to run, or ''."""
     for word, before in zip(words, ("", *words), strict=False):
-        if before == "-m":
+        if before == "-m" and not word.startswith(_LAUNCHERS):
             return word.rpartition(".")[2]
         if word.endswith(".py") and os.path.isfile(word):
             return _script_stem(word)
     return ""
+
+
+def _not_found(word: str) -> ScriptNotFound:
+    if Path(word).is_dir():
+        return ScriptNotFound(f"{word} is a folder without a __main__.py", "name the script in it")
+    return ScriptNotFound(f"{word} does not exist", _suggestion(word))
 
 
 def _suggestion(word: str) -> str:

@@ -26,6 +26,8 @@ def choose(stem: str, output: str | None, *, force: bool) -> Path:
     wanted = Path(os.path.abspath(output)) if output else Path.cwd() / f"{stem}.gpm"
     if wanted.is_dir():
         wanted = wanted / f"{stem}.gpm"
+    if wanted.exists() and not wanted.is_file():  # /dev/null, a pipe
+        raise OutputError(f"{wanted} is no plain file", "a trace needs one of its own")
     _must_be_writable(wanted.parent)
     if force or not _taken(wanted):
         return wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from gradpm.diagnose import Finding
 from gradpm.report.as_text import SIGNS, WIDTH, wrapped
@@ -23,7 +24,7 @@ def verdict_of(run: Run, *, color: bool = False, columns: int | None = None) -> 
     if not loud:
         return escape(f"gradpm: {_quiet(run)} · {name}") + "\n"
     lines = _first(loud[0], color, width)
-    tail = [_clipped(_others(loud), width), f"gradpm open {name}"]
+    tail = [_clipped(_others(loud), width), f"gradpm open {shlex.quote(escape(name))}"]
     tail = [line for line in tail if line]
     room = MOST - len(tail)
     if len(lines) > room:
