@@ -83,7 +83,7 @@ def test_the_app_without_a_terminal_is_refused_rather_than_drawn_into_a_file(
 ) -> None:
     (tmp_path / "t.gpm").touch()
     ran = under(["open", "t.gpm"], tmp_path)
-    assert (ran.status, ran.out) == (64, "")
+    assert (ran.status, ran.out) == (71, "")
     assert ran.err.startswith("gradpm: the app needs a terminal")
 
 

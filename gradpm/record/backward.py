@@ -236,7 +236,7 @@ class EngineTap:
 
         def facts() -> dict[str, Any]:
             recorder.names.read(sys._getframe(1), running.number)
-            known = {"engine": running.number, **saved_facts(graph, recorder)}
+            known = {"engine": running.number, **saved_facts(graph, recorder, error)}
             if graph.entered:
                 known["last"] = next(reversed(graph.entered))
             known["born"] = self._born(graph)

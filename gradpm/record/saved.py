@@ -22,15 +22,21 @@ if TYPE_CHECKING:
 
 RAW = "_raw_saved_"
 VERSIONS = re.compile(r"is at version (\d+); expected version (\d+)")
+SHAPE = re.compile(r"\[[\w.]+ \[([\d, ]*)\]\]")
 FREED = "a second time"
+SHOWS_HOOKS = hasattr(torch._C._autograd.SavedTensor, "unpack_hook")
+"""An older torch (2.4) hides whether a slot has a hook: there only what raised is followed up."""
 MOST_STALE = 64
 MOST_FREED = 20_000
 
 
-def saved_facts(graph: Graph, recorder: Recorder) -> dict[str, Any]:
+def saved_facts(graph: Graph, recorder: Recorder, error: BaseException) -> dict[str, Any]:
     """`stale`: saved tensors changed since; `freed`: nodes whose saved tensors are gone."""
     stale: list[dict[str, Any]] = []
     freed: list[int] = []
+    told = str(error)
+    if not (SHOWS_HOOKS or VERSIONS.search(told) or FREED in told):
+        return {"stale": stale, "freed": freed}
     with quiet():
         for at, node in enumerate(graph.nodes[:MOST_FREED]):
             if at not in graph.leaves:
@@ -62,9 +68,8 @@ def _look(at: int, node: Any, stale: list[dict[str, Any]], freed: list[int]) -> 
         if FREED in message:
             freed.append(at)
             return
-        versions = VERSIONS.search(message)
-        if versions is not None and len(stale) < MOST_STALE:
-            stale.append(_stale(at, node, name, slots, versions))
+        if VERSIONS.search(message) and len(stale) < MOST_STALE:
+            stale.append(_stale(at, node, name, slots, message))
 
 
 def _refusal(node: Any, name: str) -> str:
@@ -77,12 +82,11 @@ def _refusal(node: Any, name: str) -> str:
     return ""
 
 
-def _stale(
-    at: int, node: Any, name: str, slots: list[Any], versions: re.Match[str]
-) -> dict[str, Any]:
+def _stale(at: int, node: Any, name: str, slots: list[Any], message: str) -> dict[str, Any]:
     """The tensor that was refused; among several, the first whose version is the one told."""
-    found, expected = int(versions.group(1)), int(versions.group(2))
-    tensors = [slot.data for slot in slots if slot is not None]
+    found, expected = map(int, VERSIONS.findall(message)[0])
+    # SavedTensor.data is younger than torch 2.4: without it torch's sentence tells the shape.
+    tensors = [getattr(slot, "data", None) for slot in slots]
     tensors = [t for t in tensors if isinstance(t, torch.Tensor)]
     tensor = next((t for t in tensors if version_of(t) == found), None)
     return {
@@ -91,10 +95,18 @@ def _stale(
         "saved": name,
         "found": found,
         "expected": expected,
-        "shape": [] if tensor is None or answers_itself(tensor) else list(tensor.shape),
+        "shape": _shape(tensor, message),
         "dtype": str(tensor.dtype).removeprefix("torch.") if tensor is not None else "",
         "storage": _storage(tensor),
     }
+
+
+def _shape(tensor: Any, message: str) -> list[int]:
+    """A saved tensor's shape; where torch hides the tensor, as its message tells it."""
+    if tensor is not None:
+        return [] if answers_itself(tensor) else list(tensor.shape)
+    told = SHAPE.search(message)
+    return [int(size) for size in told.group(1).split(",") if size.strip()] if told else []
 
 
 def _storage(tensor: Any) -> int:
