@@ -95,7 +95,8 @@ def _without_trace(ended: launch.Ended, trace: Path, *, quiet: bool) -> int:
     """
     error = _reason(ended)
     if error is None:
-        said = ended.signs is not None and "off" in ended.signs  # by the boot, in its own words
+        # by the boot, in its own words; or by torch itself, in the script's traceback
+        said = ended.signs is not None and not ended.signs.isdisjoint({"off", "failed"})
         if not (quiet or said) and _speaks():
             told = f"torch was imported, but autograd was never used: {trace.name} was not written"
             print(f"gradpm: {told}", file=sys.stderr)
@@ -108,7 +109,7 @@ def _without_trace(ended: launch.Ended, trace: Path, *, quiet: bool) -> int:
 
 def _reason(ended: launch.Ended) -> GradpmError | None:
     signs = ended.signs
-    if signs is None or "torch" in signs:
+    if signs is None or not signs.isdisjoint({"torch", "failed"}):
         return None
     if "notorch" in signs:
         return TorchNotFound(

@@ -36,8 +36,8 @@ class Ended:
     """How the child ended: `status` is its exit status, or minus the signal's number.
 
     `signs` is what the boot left behind: `boot` when a python read it, `torch` when
-    torch was imported, `notorch` when an import found none, `off` when the recorder did
-    not start; None if it could not tell.
+    torch was imported, `notorch` when an import found none, `failed` when torch itself
+    raised, `off` when the recorder did not start; None if it could not tell.
     """
 
     status: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import logging
 import sys
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,20 @@ if TYPE_CHECKING:
 
 
 def install(patches: Patches) -> None:
-    """Stand in for where `logging` looks up its caller; a debugger may come later."""
-    patches.set(logging.Logger, "findCaller", _caller_finder(patches.recorder.stands))
+    """Stand in for where `logging` looks up its caller; a debugger may come later.
+
+    Neither is imported from here: that would register an atexit call which the script
+    has not asked for. Torch brings `logging` along.
+    """
+    if "logging" in sys.modules:
+        kind: Any = sys.modules["logging"].Logger
+        patches.set(kind, "findCaller", _caller_finder(kind, patches.recorder.stands))
     if "bdb" in sys.modules:
         debugger(patches)
 
 
-def _caller_finder(stands: Stands) -> Any:
-    original = logging.Logger.findCaller
+def _caller_finder(kind: Any, stands: Stands) -> Any:
+    original = kind.findCaller
 
     @functools.wraps(original)
     def findCaller(self: Any, stack_info: bool = False, stacklevel: int = 1) -> Any:
@@ -41,7 +46,7 @@ def _caller_finder(stands: Stands) -> Any:
 
 def _hidden_below(frame: FrameType | None, level: int, stands: Stands) -> int:
     """How many of gradpm's frames stand between the logging call and the level asked for."""
-    while frame is not None and frame.f_code.co_filename == logging.__file__:
+    while frame is not None and frame.f_code.co_filename == sys.modules["logging"].__file__:
         frame = frame.f_back
     shown = list(itertools.islice(visible(frame, stands), level))
     steps = 0

@@ -199,6 +199,7 @@ class _Finder:
             try:
                 inner(module)
             except BaseException:
+                _sign(self._variables, "failed")
                 sys.meta_path.insert(0, self)  # the program may mend its path and try again
                 raise
             self._start()
