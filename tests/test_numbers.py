@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from judged import assert_told, findings_of
+from judged import assert_told, findings_of, marked
 
 from gradpm.diagnose.facts import Facts
 from gradpm.trace.model import Trace
@@ -42,6 +42,14 @@ def test_plots_how_the_gradient_vanishes(tmp_path: Path) -> None:
     bars = [step.detail.count("▇") for step in found.path]
     assert bars == sorted(bars, reverse=True)
     assert bars[0] > bars[-1]
+
+
+def test_a_gradient_rounded_to_zero_over_depth_has_vanished(tmp_path: Path) -> None:
+    (found,) = findings_of("numbers/deep_sigmoid", tmp_path)
+    assert found.code == "GP304"
+    assert found.culprit is not None
+    assert found.culprit.line == marked("numbers/deep_sigmoid", "culprit")
+    assert "layers.0.weight" in {subject.name for subject in found.subjects}
 
 
 def test_is_silent_where_odd_numbers_are_meant(tmp_path: Path) -> None:

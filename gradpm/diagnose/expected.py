@@ -43,7 +43,23 @@ class Expected:
         unfed = set(self.facts.unfed)
         if self.facts.optimizers:
             return self.requiring & self.owned | unfed
-        return self.requiring & set(self.facts.parameters) | unfed
+        return self.requiring & set(self.facts.parameters) - self.templates | unfed
+
+    @cached_property
+    def templates(self) -> set[int]:
+        """Serials last used to be deep-copied, like the layer that `TransformerEncoder` is given.
+
+        Where no optimizer says who is to learn, the copies are, and not their pattern.
+        """
+        return {
+            serial
+            for serial in self.facts.parameters
+            if (rows := self.facts.users.get(serial)) and self._is_copying(rows[-1])
+        }
+
+    def _is_copying(self, row: int) -> bool:
+        stack = self.facts.trace.stack(self.facts.op(row).frame)
+        return bool(stack) and stack[0].function.endswith("__deepcopy__")
 
     @cached_property
     def judged_in(self) -> dict[int, list[int]]:

@@ -147,7 +147,7 @@ def place(location: Location | None) -> str:
 def sentence(text: str) -> str:
     """The text with a capital, unless it begins with code."""
     first = text.partition(" ")[0]
-    return text if "(" in first else text[:1].upper() + text[1:]
+    return text if "(" in first or "." in first else text[:1].upper() + text[1:]
 
 
 def verb(count: int) -> str:

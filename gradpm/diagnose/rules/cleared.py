@@ -48,23 +48,27 @@ def _steps_outside(case: Case, owners: list[Optimizer]) -> list[Step]:
 
 
 def between_backwards(case: Case) -> None:
-    """What one backward gave is cleared before the next one, and no step ever saw it."""
+    """What one backward gave is cleared before the next one, and no step ever saw it.
+
+    Of all the optimizers that own a parameter: one clears before its own backward what
+    another has stepped with.
+    """
     losses: dict[int, Loss] = {}
+    useful: set[int] = set()
+    lost: dict[int, list[tuple[Step, Backward, Clearing]]] = {}
     for optimizer in case.facts.optimizers:
-        useful: set[int] = set()
-        lost: dict[int, list[tuple[Step, Backward, Clearing]]] = {}
         for step in case.loop.steps[optimizer.id]:
             if not step.calls or step.ran_closure or step.in_backward:
                 useful.update(optimizer.params)
                 continue
             _sort(case, step, useful, lost)
-        for serial, rows in lost.items():
-            if serial in useful or serial in case.explained or len(rows) < 2:
-                continue
-            step, call, clearing = rows[0]
-            loss = losses.setdefault(clearing.frame, Loss(call=call, step=step))
-            loss.serials.append(serial)
-            loss.frames[clearing.frame] += len(rows)
+    for serial, rows in lost.items():
+        if serial in useful or serial in case.explained or len(rows) < 2:
+            continue
+        step, call, clearing = rows[0]
+        loss = losses.setdefault(clearing.frame, Loss(call=call, step=step))
+        loss.serials.append(serial)
+        loss.frames[clearing.frame] += len(rows)
     _tell_all(case, losses, "before the step that should use them")
 
 

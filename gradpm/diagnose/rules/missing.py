@@ -173,10 +173,11 @@ def tell_cut(case: Case, cut: Cut, serials: list[int], calls: list[int]) -> None
     one = len(subjects) == 1
     explanation = (
         f"{sentence(cut.why)} {sentence(who)} {'stays' if one else 'stay'} behind the cut: "
-        f"backward() leaves "
-        f"{'its' if one else 'their'} `.grad` None, and the optimizer passes "
-        f"{'it' if one else 'them'} by."
+        f"backward() leaves {'its' if one else 'their'} `.grad` None"
     )
+    if any(serial in case.facts.owners for serial in serials):
+        explanation += f", and the optimizer passes {'it' if one else 'them'} by"
+    explanation += "."
     at = case.places.of(first.frame, "backward") if first is not None else None
     silenced = _silenced(case, first.roots) if first is not None else None
     if silenced is not None:

@@ -21,6 +21,7 @@ MOST = 0.8
 FEWEST = 3
 TAIL = 0.4  # of the run, at its end: died on the way
 LONGEST = 8  # calls that the end must have at least
+FADED = 1e-30  # a norm that any op may round to 0 in single precision: it has vanished over depth
 
 
 @dataclass
@@ -105,7 +106,7 @@ def _search(case: Case, serial: int, calls: list[int]) -> Killer | None:
             continue
         killer, direct = max(found, key=lambda pair: (not pair[1], pair[0].seq))
         row = case.graphs.row_of(killer.seq)
-        if row < 0:
+        if row < 0 or (killer.norm < FADED and kill_of(killer.kind) is not Kill.STEP):
             continue
         kind = killer.kind
         if direct and kill_of(kind) in (Kill.MATRIX, Kill.PRODUCT):
