@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-from launching import ROOT, under
+from judged import SCRIPTS, findings_of, marked
 
-from gradpm.diagnose import Finding, Severity
-from gradpm.report.view import read_all
-
-FOLDER = ROOT / "tests/scripts/missing"
 EXPECTED = {
     "no_grad_block": ("GP102", "encoder.weight encoder.bias"),
     "list_round_trip": ("GP104", "model.scale"),
@@ -46,36 +41,24 @@ EXPECTED = {
     "loss_of_inputs": ("GP201", "loss model.weight model.bias"),
     "never_backward": ("GP113", "x"),
 }
-HEALTHY = sorted(path.stem for path in FOLDER.glob("healthy_*.py"))
-
-
-def findings_of(name: str, folder: Path) -> list[Finding]:
-    trace = folder / f"{name}.gpm"
-    under(["run", "--quiet", "--output", str(trace), str(FOLDER / f"{name}.py")], folder)
-    found = read_all([trace]).findings
-    return [finding for finding in found if finding.severity is not Severity.NOTE]
-
-
-def marked(name: str, kind: str) -> int:
-    lines = (FOLDER / f"{name}.py").read_text().splitlines()
-    return next((n for n, text in enumerate(lines, 1) if re.search(f"<<{kind}", text)), 0)
+HEALTHY = sorted(path.stem for path in (SCRIPTS / "missing").glob("healthy_*.py"))
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_names_code_line_and_parameters(name: str, tmp_path: Path) -> None:
     code, subjects = EXPECTED[name]
-    found = findings_of(name, tmp_path)
+    found = findings_of(f"missing/{name}", tmp_path)
     assert [finding.code for finding in found] == [code]
     assert found[0].culprit is not None
-    assert found[0].culprit.line == marked(name, "culprit")
+    assert found[0].culprit.line == marked(f"missing/{name}", "culprit")
     assert [subject.name for subject in found[0].subjects] == subjects.split()
-    second = marked(name, "second")
+    second = marked(f"missing/{name}", "second")
     assert not second or second in {location.line for location in found[0].locations}
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_is_silent_on_healthy_programs(name: str, tmp_path: Path) -> None:
-    assert findings_of(name, tmp_path) == []
+    assert findings_of(f"missing/{name}", tmp_path) == []
 
 
 CAUSES = {
@@ -96,9 +79,9 @@ def test_tells_many_causes_apart_each_with_its_own_parameters(tmp_path: Path) ->
         (finding.culprit.line if finding.culprit else 0): (
             finding.code, {subject.name for subject in finding.subjects},
         )
-        for finding in findings_of("many_causes", tmp_path)
+        for finding in findings_of("missing/many_causes", tmp_path)
     }  # fmt: skip
     assert told == {
-        marked("many_causes", f"culprit:{cause}"): (code, set(subjects.split()))
+        marked("missing/many_causes", f"culprit:{cause}"): (code, set(subjects.split()))
         for cause, (code, subjects) in CAUSES.items()
     }

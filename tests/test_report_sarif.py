@@ -51,7 +51,7 @@ def test_sarif_tells_how_the_script_ended() -> None:
     ("path", "uri"),
     [
         ("/a b/ü.py", "file:///a%20b/%C3%BC.py"),
-        ("C:\\work\\train.py", "file:///C:/work/train.py"),
+        ("C:\\runs\\train.py", "file:///C:/runs/train.py"),
         ("model.py", "model.py"),
         ("<ipython-input-1>", "%3Cipython-input-1%3E"),
         ("", "unknown"),

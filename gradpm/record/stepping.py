@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 def install(patches: Patches) -> None:
     """Stand in for what every optimizer inherits, and hook into every step."""
-    from torch.optim import optimizer as module
+    _inherited(patches)
+    _steps(patches)
+
+
+def _inherited(patches: Patches) -> None:
+    """Stand in for the making of an optimizer, its groups and `zero_grad`."""
+    from torch.optim import Optimizer as kind
 
     recorder = patches.recorder
-    kind = module.Optimizer
     original_init, original_zero, original_add = (
         kind.__init__, kind.zero_grad, kind.add_param_group,
     )  # fmt: skip
@@ -59,6 +64,13 @@ def install(patches: Patches) -> None:
     patches.set(kind, "__init__", __init__)
     patches.set(kind, "zero_grad", zero_grad)
     patches.set(kind, "add_param_group", add_param_group)
+
+
+def _steps(patches: Patches) -> None:
+    """Hook into every optimizer's step."""
+    from torch.optim import optimizer as module
+
+    recorder = patches.recorder
 
     def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         if recorder.on:

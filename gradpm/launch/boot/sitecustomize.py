@@ -134,13 +134,15 @@ class _Carrier:
         real: "Any" = _posixsubprocess.fork_exec
 
         def fork_exec(*given: "Any") -> int:
-            try:
-                given = given[:5] + (self._listed(given[5]),) + given[6:]
-            except Exception:
-                pass
-            return real(*given)  # type: ignore[no-any-return]
+            return real(*self._given(given))  # type: ignore[no-any-return]
 
         setattr(_posixsubprocess, "fork_exec", fork_exec)
+
+    def _given(self, given: "tuple[Any, ...]") -> "tuple[Any, ...]":
+        try:
+            return given[:5] + (self._listed(given[5]),) + given[6:]
+        except Exception:
+            return given  # python's own call says what is wrong with it
 
     def _listed(self, pairs: "list[bytes] | None") -> "list[bytes] | None":
         if pairs is None:

@@ -1,4 +1,4 @@
-"""A layer as the pattern of copies, with no optimizer; heads that two optimizers share."""
+"""A layer that is only the pattern of copies, with no optimizer to say who is to learn."""
 
 import torch
 from torch import nn
