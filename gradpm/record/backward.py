@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record import anchors
 from gradpm.record.faults import is_ours
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
@@ -128,6 +129,7 @@ class EngineTap:
         number = self.count
         self.count += 1
         recorder.has_learned = True
+        anchors.let_go()
         flags = _flags(call, roots) | (tap.home & ~int(Op.OTHER_THREAD))
         outer = self._outer(tap)
         if outer is not None:

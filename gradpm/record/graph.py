@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record import anchors
 from gradpm.record.hooks import register
 from gradpm.record.looks import plain
 from gradpm.record.quiet import is_transformed, quiet
@@ -64,6 +65,7 @@ def read_graph(roots: list[Any], recorder: Recorder, stack: int, most: int) -> G
         if variable is not None and isinstance(variable, torch.Tensor):
             graph.leaves[done - 1] = _leaf(variable, recorder, stack)
     graph.edges += [[] for _ in range(len(graph.nodes) - len(graph.edges))]
+    anchors.hold(graph.nodes, graph.edges, graph.leaves)
     return graph
 
 
