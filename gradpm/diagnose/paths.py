@@ -13,10 +13,16 @@ LONGEST = 200
 SHOWN = 14
 
 
-def path_to(case: Case, serial: int, goals: set[int], before: int, cut: int = -1) -> list[Step]:
+STOPS = "the gradient stops here"
+
+
+def path_to(
+    case: Case, serial: int, goals: set[int], before: int, cut: int = -1, said: str = STOPS
+) -> list[Step]:
     """The shortest way of a value from `serial` to one of the goal serials.
 
-    `before` is the op id of the engine call; `cut` the row where the gradient stops.
+    `before` is the op id of the engine call; `cut` the row where the gradient
+    is lost, and `said` how.
     """
     rows = _shortest(case, serial, goals, before, cut)
     steps = [_parameter(case, serial)]
@@ -27,7 +33,7 @@ def path_to(case: Case, serial: int, goals: set[int], before: int, cut: int = -1
             continue
         op = case.facts.op(row)
         stopped = stopped or row == cut
-        steps.append(_step(case, op, row == cut, stopped))
+        steps.append(_step(case, op, said if row == cut else "", stopped))
     return steps
 
 
@@ -114,15 +120,13 @@ def _parameter(case: Case, serial: int) -> Step:
     return Step("parameter", subject.name, f"{shape}".strip(), location)
 
 
-def _step(case: Case, op: OpRow, is_cut: bool, stopped: bool) -> Step:
+def _step(case: Case, op: OpRow, lost: str, stopped: bool) -> Step:
     location = case.places.of(op.frame, "path")
     target = case.places.target(op.frame)
     shape = list(case.trace.spec(op.specs[0]).shape) if op.specs else ""
     label = spoken(op).strip("`")
-    detail = f"{target} {shape}".strip()
-    kind = "cut" if is_cut else "left" if stopped else "op"
-    if is_cut:
-        detail = "the gradient stops here"
+    detail = lost or f"{target} {shape}".strip()
+    kind = "cut" if lost else "left" if stopped else "op"
     return Step(kind, label, detail, location, op.id)
 
 

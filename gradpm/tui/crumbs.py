@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gradpm.tui.cells import Row
+from gradpm.tui.graph_view import GraphView
 from gradpm.tui.outline_pane import OutlinePane
+from gradpm.tui.outline_rows import OutlineRows
 from gradpm.tui.parameters_pane import ParametersPane
 from gradpm.tui.rows_pane import RowsPane
 from gradpm.tui.steps_pane import StepsPane
@@ -28,7 +30,18 @@ def _of_graph(pane: OutlinePane, backward: int) -> tuple[Row, Row]:
     for at, crumb in enumerate(pane.crumbs()):
         row += [(" › ", "faint")] if at else []
         row.append((crumb, "dim"))
+    if pane.view is not None and pane.rows is not None and pane.view.outline.graph.failed >= 0:
+        return row, _of_raised(pane.view, pane.rows)
     shown = pane.view.outline.graph.backward if pane.view is not None else backward
     if shown == backward or not row:
         return row, []
     return row, [(f"backward {shown + 1}, the nearest kept in full · ", "warning")]
+
+
+def _of_raised(view: GraphView, rows: OutlineRows) -> Row:
+    """How far the engine came before it raised."""
+    graph = view.outline.graph
+    inner = graph.leaf == 0
+    reached, total = int((graph.looked & inner).sum()), int(inner.sum())
+    name = rows.place_of(graph.failed)[1].rpartition(" ")[2]
+    return [(f"✖ raised in {name}: {reached:,} of {total:,} nodes had a gradient · ", "error")]

@@ -45,6 +45,9 @@ class Desk(DeskLayout):
         Binding("d", "page", "Docs of the code", show=False, id="desk.page"),
         Binding("full_stop", "hit(1)", "Next hit of the search", show=False, id="desk.next_hit"),
         Binding("comma", "hit(-1)", "Hit before", show=False, id="desk.hit_before"),
+        Binding(
+            "semicolon", "other_place", "The finding's other line", show=False, id="desk.other"
+        ),
         Binding("z", "zoom", "Zoom", show=False, id="desk.zoom"),
         Binding("r", "rank(1)", "Next rank", show=False, id="desk.rank"),
         Binding("escape", "leave", "Back", show=False, id="desk.back"),
@@ -117,9 +120,33 @@ class Desk(DeskLayout):
 
     def show_place(self, place: Location | None, reason: str = "", role: str = "accent") -> None:
         """The source pane at a place."""
-        self.source.show(self.evidence, place, reason, role)
+        self.source.show(self.evidence, place, reason, role, self._others(place))
         if place is not None:
             self.source.show_marks(self._marks.get(self.at, {}).get(place.file, {}))
+
+    def _others(self, place: Location | None) -> list[tuple[Location, str]]:
+        """The finding's places but this one, each with its reason."""
+        finding = self._finding
+        if finding is None:
+            return []
+        return [
+            (one, reason_for(finding, one))
+            for one in finding.locations
+            if place is None or (one.file, one.line) != (place.file, place.line)
+        ]
+
+    def action_other_place(self) -> None:
+        """The next of the finding's lines, round and round."""
+        finding = self._finding
+        if finding is None or len(finding.locations) < 2:
+            self.notify("There is no other line that plays a part.", markup=False)
+            return
+        here = self.source.place
+        lines = [(one.file, one.line) for one in finding.locations]
+        at = lines.index((here.file, here.line)) if here and (here.file, here.line) in lines else -1
+        place = finding.locations[(at + 1) % len(lines)]
+        role = SEVERITY[finding.severity].role if place is finding.culprit else "note"
+        self.show_place(place, reason_for(finding, place), role)
 
     def _read_marks(self) -> None:
         """Which lines made graph nodes, of every trace."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradpm.trace.model import Trace
-from gradpm.trace.schema import FileKind, Op, Table
+from gradpm.trace.schema import Call, FileKind, Op, Table
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +36,8 @@ class Graph:
     bad: Array  # 0 fine, 1 zero, 2 Inf, 3 NaN; 0 where nobody looked
     start: Array
     target: Array
+    raised: bool = False  # the engine stopped on the way
+    failed: int = -1  # the node that it had entered last then; -1 where it is not known
 
     def __len__(self) -> int:
         return len(self.name)
@@ -84,6 +86,7 @@ def read_graph(trace: Trace, backward: int) -> Graph:
     frames = user_frames(trace)
     norm, nan, inf = part("norm"), part("nan"), part("inf")
     looked = part("looked") > 0
+    raised, last = _where_it_stopped(trace, backward)
     bad = np.where(nan > 0, 3, np.where(inf > 0, 2, (norm == 0).astype(np.uint8))) * looked
     return Graph(
         backward=backward,
@@ -99,7 +102,22 @@ def read_graph(trace: Trace, backward: int) -> Graph:
         bad=bad.astype(np.uint8)[order],
         start=start,
         target=target,
+        raised=raised,
+        failed=int(place[last]) if 0 <= last < count else -1,
     )
+
+
+def _where_it_stopped(trace: Trace, backward: int) -> tuple[bool, int]:
+    """(whether the engine raised in this backward, the number of the node it had entered last)."""
+    mine = column(trace, Table.BACKWARD, "number") == backward
+    flags = column(trace, Table.BACKWARD, "flags")[mine]
+    if not len(flags) or not flags[0] & int(Call.RAISED):
+        return False, -1
+    for error in trace.errors:
+        last = error.detail.get("last")
+        if error.detail.get("engine") == backward and isinstance(last, int):
+            return True, last
+    return True, -1
 
 
 def _csr(source: Array, target: Array, count: int) -> tuple[Array, Array]:

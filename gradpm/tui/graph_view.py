@@ -115,7 +115,10 @@ def cuts_of(
     for finding in findings:
         if not finding.code.startswith(("GP1", "GP2")):
             continue  # nothing is cut: bad numbers show at the nodes themselves
-        above, behind = 0, False
+        raised = finding.code.startswith("GP2")
+        if raised and finding.backward not in (None, graph.backward + 1):
+            continue
+        above, behind = max(graph.failed, 0) if raised else 0, False
         for step in from_loss(finding.path):
             if step.kind == "cut" and not behind:
                 behind = True
@@ -125,7 +128,7 @@ def cuts_of(
                 cuts[above].append((RowKind.LOST, len(lost)))
                 lost.append((step, finding))
             else:
-                above = nodes_of(step.op, above)
+                above = above if raised and graph.failed >= 0 else nodes_of(step.op, above)
     return cuts, lost
 
 

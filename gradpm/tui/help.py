@@ -143,8 +143,9 @@ def _is_moving(binding: Binding) -> bool:
 
 _PLAIN_KEYS = {
     "slash": "/", "question_mark": "?", "right_square_bracket": "]", "left_square_bracket": "[",
-    "full_stop": ".", "comma": ",", "up": "↑", "down": "↓", "left": "←", "right": "→",
-    "pageup": "PgUp", "pagedown": "PgDn", "escape": "Esc", "enter": "⏎", "backspace": "⌫",
+    "full_stop": ".", "comma": ",", "semicolon": ";", "up": "↑", "down": "↓", "left": "←",
+    "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "escape": "Esc", "enter": "⏎",
+    "backspace": "⌫",
 }  # fmt: skip
 
 

@@ -71,7 +71,8 @@ class Outline:
         before = np.where(self.home >= 0, bad[np.maximum(self.home, 0)], 0)
         nodes = np.flatnonzero((bad > 0) & (bad != before))
         cuts = np.flatnonzero(self.kind == RowKind.CUT)
-        return np.sort(np.concatenate([self.row_of[nodes], cuts])).astype(np.int32)
+        failed = self.row_of[[self.graph.failed] if self.graph.failed >= 0 else []]
+        return np.unique(np.concatenate([self.row_of[nodes], cuts, failed])).astype(np.int32)
 
 
 Progress = Callable[[float], None]

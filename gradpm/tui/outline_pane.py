@@ -96,7 +96,7 @@ class OutlinePane(TreePane):
         around = [r for r in outline.tree.ancestors(here)[::-1] if outline.kind[r] == RowKind.GROUP]
         if outline.kind[here] == RowKind.GROUP:
             around.append(here)
-        found = ["loss", *(rows.group_label(int(outline.ref[r]))[0] for r in around)]
+        found = ["loss", *(rows.label_of(r) for r in around)]
         if self.node >= 0 and outline.kind[here] != RowKind.GROUP:
             depth = len(outline.path(self.node))
             found.append(f"{rows.place_of(self.node)[1]}, node {depth:,} from the loss")

@@ -10,6 +10,7 @@ from gradpm.tui.graph_view import GraphView
 from gradpm.tui.grouping import Kind, call_label, module_class
 from gradpm.tui.marks import bar, count, number
 from gradpm.tui.outline import RowKind
+from gradpm.tui.reasons import lost_words
 
 _BAD_WORD = {1: ("○ zero", "warning"), 2: ("✖ Inf", "error"), 3: ("✖ NaN", "error")}
 
@@ -33,7 +34,7 @@ class OutlineRows:
         elif kind in (RowKind.CUT, RowKind.LOST):
             left, right = self._lost(ref, kind == RowKind.CUT, width)
         else:
-            left, right = self._node(ref, kind == RowKind.REFERENCE, width)
+            left, right = self._node(row, ref, kind == RowKind.REFERENCE, width)
         if kind == RowKind.REFERENCE:
             sign = ("↗ ", "note")
         room = width - width_of([*indent, sign, *right]) - 1
@@ -48,7 +49,8 @@ class OutlineRows:
         outline, evidence = self.view.outline, self.evidence
         kind, ref = int(outline.kind[row]), int(outline.ref[row])
         if kind == RowKind.CUT:
-            return self.view.lost[ref][0].location, "the gradient stops here", "error"
+            step, finding = self.view.lost[ref]
+            return step.location, lost_words(finding, step), "error"
         if kind == RowKind.LOST:
             return self.view.lost[ref][0].location, "no gradient", "none"
         if kind != RowKind.GROUP:
@@ -74,34 +76,48 @@ class OutlineRows:
         view = self.view
         nodes, leaves = view.outline.counts(row)
         tail = count(nodes, "node") + (f" · {count(leaves, 'param')}" if leaves else "")
-        label, kind = self.group_label(group)
+        label, kind = self.group_label(group, self._outer(row))
         return [(label, "accent"), (f"  {kind}" if kind else "", "dim")], [(tail, "dim")]
 
-    def group_label(self, group: int) -> tuple[str, str]:
-        """What a group is called, and its module's class."""
+    def _outer(self, row: int) -> str:
+        """The path of the module call around a row: what stands below is told from there."""
+        outline, groups = self.view.outline, self.view.outline.groups
+        for above in outline.tree.ancestors(row):
+            group = int(outline.ref[above])
+            if outline.kind[above] == RowKind.GROUP and groups.kind[group] is Kind.CALL:
+                return call_label(self.evidence.trace, groups.ref[group])
+        return ""
+
+    def label_of(self, row: int) -> str:
+        """What a group's row says."""
+        return self.group_label(int(self.view.outline.ref[row]), self._outer(row))[0]
+
+    def group_label(self, group: int, outer: str = "") -> tuple[str, str]:
+        """What a group is called as seen from the call around it, and its module's class."""
         groups, trace = self.view.outline.groups, self.evidence.trace
         if groups.kind[group] is Kind.CALL:
             scope = groups.ref[group]
             label, kind = call_label(trace, scope), module_class(trace, scope)
-            return plain(label), "" if kind == label else plain(kind)
+            short = _from(outer, label) or label
+            return plain(short), "" if kind == label else plain(kind)
         if groups.kind[group] is Kind.LINE:
             frame = trace.frame(groups.ref[group])
             place = self.evidence.location(frame)
             return plain(groups.label[group]), plain(place.short()) if place else ""
         return plain(groups.label[group]), ""
 
-    def _node(self, node: int, reference: bool, width: int) -> tuple[Row, Row]:
+    def _node(self, row: int, node: int, reference: bool, width: int) -> tuple[Row, Row]:
         graph, trace = self.view.outline.graph, self.evidence.trace
         serial = int(graph.leaf[node])
         if serial:
-            name = plain(trace.name(serial)) or "a leaf"
+            name = plain(_from(self._outer(row), trace.name(serial))) or "a leaf"
             left: Row = [("◆ ", "ok"), (name, "text")]
             known = trace.leaves.get(serial)
             if known is not None and width >= 70:
                 left.append((f"  {list(known.spec.shape)}", "dim"))
         else:
             left = [(self._node_name(int(graph.name[node])), "dim" if reference else "text")]
-            where = self._module(node) if width >= 64 else ""
+            where = plain(_from(self._outer(row), self._module(node))) if width >= 64 else ""
             left.append((f"  {where}", "dim"))
         right = self._norm(node)
         place = trace.frame(int(graph.frame[node])) if graph.frame[node] else None
@@ -115,11 +131,13 @@ class OutlineRows:
 
     def _norm(self, node: int) -> Row:
         graph = self.view.outline.graph
+        if node == graph.failed:
+            return [("✖ raised in it", "error")]
         if graph.bad[node]:
             word, role = _BAD_WORD[int(graph.bad[node])]
             return [(f"{word:>12}", role)]
         if not graph.looked[node]:
-            return []
+            return [("· not reached", "dim")] if graph.failed >= 0 else []
         value = float(graph.norm[node])
         return [
             (bar(value, self.view.low, self.view.high), "bar"),
@@ -127,15 +145,16 @@ class OutlineRows:
         ]
 
     def _lost(self, at: int, cut: bool, width: int) -> tuple[Row, Row]:
-        step, _ = self.view.lost[at]
+        step, finding = self.view.lost[at]
         place: Row = []
         if step.location:
             whole = plain(step.location.short())
             place = [(whole if width >= 56 else f":{step.location.line}", "accent")]
         if cut:
-            words = "  the gradient stops"
-            return [("✂ ", "error"), (plain(step.label), "error"), (words, "error")], place
-        return [("○ ", "none"), (plain(step.label), "text"), ("  no gradient", "none")], place
+            words = lost_words(finding, step).removesuffix(" here")
+            return [("✂ ", "error"), (plain(step.label), "error"), (f"  {words}", "error")], place
+        words = "no gradient" if finding.code.startswith("GP1") else plain(step.detail)
+        return [("○ ", "none"), (plain(step.label), "text"), (f"  {words}", "none")], place
 
     def _node_name(self, string: int) -> str:
         name = self._names.get(string)
@@ -147,7 +166,7 @@ class OutlineRows:
         return name
 
     def _module(self, node: int) -> str:
-        return plain(call_label(self.evidence.trace, int(self.view.outline.graph.scope[node])))
+        return call_label(self.evidence.trace, int(self.view.outline.graph.scope[node]))
 
     def place_of(self, node: int) -> tuple[Location | None, str, str]:
         """(place, reason, role) of a node."""
@@ -161,7 +180,10 @@ class OutlineRows:
             frame = evidence.trace.user_frame(known.frame) if known else None
             return evidence.location(frame), plain(evidence.trace.name(serial)), "accent"
         frame = evidence.trace.frame(int(graph.frame[node]))
-        return evidence.location(frame), self._node_name(int(graph.name[node])), "accent"
+        name = self._node_name(int(graph.name[node]))
+        if node == graph.failed:
+            return evidence.location(frame), f"backward raised in its {name}", "error"
+        return evidence.location(frame), name, "accent"
 
     def station(self, node: int) -> Step:
         """A node as a station of a path."""
@@ -170,6 +192,13 @@ class OutlineRows:
         norm = f"‖g‖ {number(float(graph.norm[node]))}" if graph.looked[node] else ""
         kind = "parameter" if graph.leaf[node] else "op" if node else "loss"
         return Step(kind, label, norm, place, node=node)
+
+
+def _from(outer: str, path: str) -> str:
+    """A dotted path as seen from within a module: `a.b.c` within `a` is `b.c`."""
+    if path == outer:
+        return ""
+    return path.removeprefix(f"{outer}.") if outer else path
 
 
 def _short(path: str, line: int) -> str:

@@ -44,12 +44,18 @@ Grads = dict[int, Grad]
 
 
 def read_parameters(trace: Trace) -> list[Parameter]:
-    """Parameters in the order of their making, then other leaves that have a name."""
+    """Parameters in the order of their making, then other leaves that have a name.
+
+    One without a name that was gone before the first backward (a layer that only served as a
+    pattern for copies) is left out.
+    """
     owner = _optimizers(trace)
+    seen = set(np.unique(column(trace, Table.GRAD, "leaf")).tolist())
     found = [
         Parameter(trace.name(serial) or f"unnamed {leaf.spec}", leaf, owner.get(serial, ""))
         for serial, leaf in trace.leaves.items()
-        if leaf.kind is LeafKind.PARAMETER or (leaf.kind is LeafKind.TENSOR and trace.name(serial))
+        if (trace.name(serial) and leaf.kind in (LeafKind.PARAMETER, LeafKind.TENSOR))
+        or (leaf.kind is LeafKind.PARAMETER and (serial in seen or not seen))
     ]
     return sorted(found, key=lambda p: p.leaf.kind is not LeafKind.PARAMETER)
 

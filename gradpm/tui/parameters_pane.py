@@ -123,7 +123,7 @@ class ParametersPane(TreePane):
         """Rows on show, or one that says why none is."""
         return super().row_count() or 1
 
-    def head(self, width: int) -> Row:
+    def heads(self, width: int) -> list[Row]:
         """The columns' names."""
         columns = self.cells.columns(width)
         name = max(12, width - sum(w + 1 for _, w in columns))
@@ -131,7 +131,7 @@ class ParametersPane(TreePane):
         for title, size in columns:
             text = fit(plain(title), size)
             row.append((" " + (pad(text, size) if title == "status" else text.rjust(size)), "dim"))
-        return row
+        return [row]
 
     def row(self, line: int, width: int) -> Row:
         """A module or a parameter."""

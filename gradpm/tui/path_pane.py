@@ -13,16 +13,25 @@ from gradpm.tui.rows_pane import RowsPane
 
 _CUT = Mark("✂", "cut", "error")
 _SPOILT = Mark("✖", "bad from here", "error")
+_BAD = Mark("✖", "bad gradient", "error")
+_ZERO = Mark("○", "zero gradient", "warning")
 _GAP = Mark("┄", "not recorded", "dim")
 _LIVE = Mark("●", "live", "ok")
 _NAME = 17
-_DETAIL = len("the gradient stops here")
+_DETAIL = len("the gradient becomes zero here")
 _DEAD = Mark("○", "no gradient", "none")
+_BEHIND = {  # by code: how the turn looks, and what lies behind it
+    "GP301": (_SPOILT, _BAD), "GP302": (_SPOILT, _BAD), "GP303": (_SPOILT, _ZERO),
+    "GP304": (_SPOILT, _LIVE), "GP305": (_SPOILT, _LIVE),
+}  # fmt: skip
+_GUIDES = {_LIVE: "│ ", _GAP: "│ ", _DEAD: "┊ ", _BAD: "┊ ", _ZERO: "┊ "}
 
 
 def from_loss(path: tuple[Step, ...]) -> tuple[Step, ...]:
     """The stations with the loss first, however the diagnosis ordered them."""
-    if path and path[-1].kind in ("loss", "backward") and path[0].kind not in ("loss", "backward"):
+    ends = ("loss", "backward")
+    upwards = path and path[0].kind not in ends
+    if upwards and (path[-1].kind in ends or path[0].kind == "parameter"):
         return path[::-1]
     return path
 
@@ -32,7 +41,8 @@ class PathPane(RowsPane):
 
     HELP_TEXT: ClassVar[str] = (
         "The gradient's way from the loss (top) towards the parameter. ● it arrives here, "
-        "✂ it stops here, ○ it never came. Moving shows each station's line in the source."
+        "✂ it stops here, ○ behind it never came or is zero, ✖ it is NaN or Inf. "
+        "Moving shows each station's line in the source."
     )
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -49,10 +59,22 @@ class PathPane(RowsPane):
 
     def show(self, finding: Finding) -> None:
         """Draw the path of a finding, the cursor on its cut."""
-        turn = _SPOILT if finding.code.startswith("GP3") else _CUT
-        self.show_steps(from_loss(finding.path), "Path", turn)
+        turn, behind = _BEHIND.get(finding.code, (_CUT, _DEAD))
+        steps = from_loss(finding.path)
+        cut = any(step.kind == "cut" for step in steps)
+        if not cut and finding.code.startswith(("GP1", "GP201")):
+            self.show_steps(steps, "Path", live=_DEAD)  # nothing of it was ever reached
+        else:
+            self.show_steps(steps, "Path", turn, behind)
 
-    def show_steps(self, steps: tuple[Step, ...], title: str, turn: Mark = _CUT) -> None:
+    def show_steps(
+        self,
+        steps: tuple[Step, ...],
+        title: str,
+        turn: Mark = _CUT,
+        behind: Mark = _DEAD,
+        live: Mark = _LIVE,
+    ) -> None:
         """Draw these stations, the loss first; `turn` marks where the gradient is lost."""
         self.title = title
         self.steps = steps
@@ -60,7 +82,7 @@ class PathPane(RowsPane):
         lost = False
         for step in self.steps:
             cut = step.kind == "cut"
-            usual = _DEAD if lost else _LIVE
+            usual = behind if lost else _LIVE if step.kind == "loss" else live
             self._marks.append(turn if cut else _GAP if step.kind == "gap" else usual)
             lost = lost or cut
         labels = (cell_len(plain(step.label)) for step in steps)
@@ -88,7 +110,7 @@ class PathPane(RowsPane):
         if not self.steps:
             return next(iter(self._said()[line:]), [])
         step, mark = self.steps[line], self._marks[line]
-        guide = {_LIVE: "│ ", _DEAD: "┊ ", _GAP: "│ "}.get(mark, "") if line else ""
+        guide = _GUIDES.get(mark, "") if line else ""
         whole = plain(step.location.short()) if step.location else ""
         room = width - 2 - self._detail_width - 3  # what label and place share
         wide = min(self._place_width, max(12, room - min(self._label_width, _NAME)))

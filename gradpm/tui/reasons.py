@@ -24,14 +24,29 @@ _CULPRIT = {
     "GP203": "changes a leaf in place",
     "GP204": "carried into a second backward",
     "GP205": "the loss is no single number",
+    "GP206": "a view that may not change",
+    "GP207": "gives a gradient that does not fit",
+    "GP208": "not part of the graph",
+    "GP209": "has no derivative",
+    "GP210": "cannot require a gradient",
+    "GP211": "numpy asked of a tracked tensor",
+    "GP212": "holds a non-leaf",
+    "GP213": "made in inference mode",
+    "GP214": "runs differently the second time",
+    "GP215": "its operands do not fit",
+    "GP216": "made here, never used",
     "GP301": "the first bad number",
     "GP302": "its derivative is not finite",
     "GP303": "the gradient becomes zero here",
     "GP304": "the gradient fades here",
     "GP305": "the gradient blows up here",
     "GP401": "the optimizer does not get it",
+    "GP402": "replaces what the optimizer holds",
     "GP403": "gradients pile up here",
     "GP404": "finds no fresh gradient",
+    "GP405": "never changes",
+    "GP406": "this step was skipped",
+    "GP407": "keeps the history alive",
 }
 
 
@@ -40,6 +55,14 @@ def reason_for(finding: Finding, place: Location) -> str:
     if place is finding.culprit:
         return _CULPRIT.get(finding.code, finding.name.replace("-", " "))
     return place.role.replace("_", " ")
+
+
+def lost_words(finding: Finding, step: Step) -> str:
+    """Why the gradient is lost at a station of a finding's path."""
+    usual = "the gradient stops here"
+    if finding.code.startswith("GP1"):
+        return step.detail or usual
+    return _CULPRIT.get(finding.code, step.detail or usual)
 
 
 def reason_of(step: Step) -> str:

@@ -36,8 +36,8 @@ class RowsPane(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"row--{role}" for role in ROLES}
     DEFAULT_CLASSES = "pane"
     HAS_CURSOR: ClassVar[bool] = True
-    HEAD: ClassVar[int] = 0
-    """1: the first line is `head()` and does not scroll away."""
+    HEAD: int = 0
+    """How many lines, `heads()`, stand above the rows and do not scroll away."""
     HELP_TEXT: ClassVar[str] = ""
     """What the pane shows and what its keys do, for the help screen."""
 
@@ -86,8 +86,8 @@ class RowsPane(ScrollView, can_focus=True):
         """The cells of one row, for a pane `width` columns wide."""
         raise NotImplementedError
 
-    def head(self, width: int) -> Row:
-        """The line above the rows, for panes with `HEAD = 1`."""
+    def heads(self, width: int) -> list[Row]:
+        """The lines above the rows, for panes with a `HEAD`."""
         return []
 
     # -- the list changes ------------------------------------------------------------
@@ -107,7 +107,7 @@ class RowsPane(ScrollView, can_focus=True):
         self.virtual_size = Size(0, self.row_count() + self.HEAD)
         wanted = self.line if line is None else line
         self.set_reactive(RowsPane.line, self.validate_line(wanted))
-        self._into_view()
+        self._into_view(centred=True)
         self.refresh()
         self.announce()
 
@@ -118,7 +118,7 @@ class RowsPane(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Keep the cursor in sight."""
         self.virtual_size = Size(0, self.row_count() + self.HEAD)
-        self._into_view()
+        self._into_view(centred=True)
 
     # -- painting --------------------------------------------------------------------
 
@@ -150,8 +150,10 @@ class RowsPane(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         base = self.style_of("text")
         if y < self.HEAD:
-            head = [Segment(text, self.style_of(role)) for text, role in self.head(width)]
-            return Strip(head).adjust_cell_length(width, base)
+            heads = self.heads(width)
+            head = heads[y] if y < len(heads) else []
+            segments = [Segment(text, self.style_of(role)) for text, role in head]
+            return Strip(segments).adjust_cell_length(width, base)
         line = y + self.scroll_offset.y - self.HEAD
         if line >= self.row_count():
             return Strip.blank(width, base)
@@ -183,7 +185,8 @@ class RowsPane(ScrollView, can_focus=True):
             self.refresh_line(new + self.HEAD)
         self.announce()
 
-    def _into_view(self) -> None:
+    def _into_view(self, *, centred: bool = False) -> None:
+        """Scroll as little as needed; after a jump the row stands in the middle."""
         if not self.HAS_CURSOR:
             return
         height = self.scrollable_content_region.height - self.HEAD
@@ -191,7 +194,7 @@ class RowsPane(ScrollView, can_focus=True):
         if height <= 0 or top <= self.line < top + height:
             return
         wanted = self.line if self.line < top else self.line - height + 1
-        if abs(wanted - top) > height:  # a jump: put it in the middle
+        if centred or abs(wanted - top) > height:
             wanted = self.line - height // 2
         self.scroll_to(y=max(0, wanted), animate=False, force=True)
 

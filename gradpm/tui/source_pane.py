@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from gradpm.diagnose.finding import Location
-from gradpm.tui.cells import Row, fit_row, plain, width_of
+from gradpm.tui.cells import Row, fit, fit_row, plain, width_of
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.marked_line import marked_line
 from gradpm.tui.rows_pane import RowsPane
@@ -22,8 +23,8 @@ class SourcePane(RowsPane):
 
     HELP_TEXT: ClassVar[str] = (
         "The source as it was embedded in the trace. ▶ marks the line in question, the coloured "
-        "part is the very expression; ▪ stands at lines that made nodes of the autograd graph. "
-        "Long lines scroll with ← and →."
+        "part is the very expression; ▷ marks the other lines that play a part (; goes to them), "
+        "▪ stands at lines that made nodes of the autograd graph. Long lines scroll with ← and →."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "sideways(-8)", "Scroll left", show=False, id="source.left"),
@@ -43,7 +44,10 @@ class SourcePane(RowsPane):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, title="Source")
         self.place: Location | None = None
-        self._asked: tuple[int, Location | None, str, str] | None = None
+        self._asked: tuple[object, ...] | None = None
+        self._others: tuple[tuple[Location, str], ...] = ()
+        self._at_lines: Mapping[int, str] = {}
+        self._pinned: Row = []
         self._reason = ""
         self._role = "error"
         self._texts: dict[tuple[int, str], SourceText] = {}
@@ -53,16 +57,29 @@ class SourcePane(RowsPane):
         self.marks: dict[int, int] = {}
         self._lost = "No source line belongs to this."
 
-    def show(self, evidence: Evidence, place: Location | None, reason: str, role: str) -> None:
-        """Show a place; `reason` is what stands behind its line."""
-        asked = (id(evidence), place, reason, role)
+    def show(
+        self,
+        evidence: Evidence,
+        place: Location | None,
+        reason: str,
+        role: str,
+        others: Sequence[tuple[Location, str]] = (),
+    ) -> None:
+        """Show a place; `reason` is what stands behind its line.
+
+        `others` are the finding's other places with their reasons; the first of them stands
+        above the code where it is not in sight.
+        """
+        others = tuple(others)
+        asked = (id(evidence), place, reason, role, others)
         if asked == self._asked and (place is None or self.line == place.line - 1):
             return  # nothing to repaint: going down a graph often stays on one line
-        self._asked = asked
+        self._asked, self._others = asked, others
         self.place, self._reason, self._role = place, reason, role
         self._shift = 0
         if place is None:
             self._text, self.title = SourceText([]), "Source"
+            self._at_lines, self.HEAD = {}, 0
             self.rows_changed(0)
             return
         key = (id(evidence), place.file)
@@ -73,8 +90,37 @@ class SourcePane(RowsPane):
             self._changed[key] = evidence.has_changed(place.file) if source else None
         self._text = self._texts[key]
         self.title = self._heading(place, self._changed[key])
+        self._at_lines = {one.line: why for one, why in reversed(others) if one.file == place.file}
+        self._pin()
         self.rows_changed(place.line - 1)
         self._centre()
+
+    def _pin(self) -> None:
+        """The first of the other places, above the code where it is too far away to be seen."""
+        self.HEAD, self._pinned, place = 0, [], self.place
+        height = self.scrollable_content_region.height
+        if place is None or not self._others or height < 4:
+            return
+        other, why = self._others[0]
+        above = max(1, height // 3)
+        if other.file == place.file and -above <= other.line - place.line < height - above:
+            return
+        name = f"{other.line}" if other.file == place.file else other.short()
+        self.HEAD = 1
+        self._pinned = [
+            ("▷", "note"),
+            (f" {plain(name)}  ", "accent"),
+            (plain(other.source.strip()), "text"),
+            (f"  ← {why}", "note"),
+        ]
+
+    def heads(self, width: int) -> list[Row]:
+        """The pinned line; its code gives way to the words behind it."""
+        row = self._pinned
+        if len(row) == 4 and width_of(row) > width:
+            room = width - width_of([*row[:2], row[3]])
+            row = [*row[:2], (fit(row[2][0], max(8, room)), "text"), row[3]]
+        return [fit_row(row, width)]
 
     def show_marks(self, marks: dict[int, int]) -> None:
         """How many graph nodes each line (from 1) made."""
@@ -113,6 +159,8 @@ class SourcePane(RowsPane):
         sign = (
             ("▶", self._role)
             if culprit
+            else ("▷", "note")
+            if line + 1 in self._at_lines
             else ("▪", "accent")
             if line + 1 in self.marks
             else (" ", "text")
@@ -126,6 +174,11 @@ class SourcePane(RowsPane):
             shifted = (max(0, mark[0] - self._shift), max(0, mark[1] - self._shift))
             room = width - width_of(gutter)
             return [*gutter, *marked_line(code, shifted, self._reason, self._role, room)]
+        why = "" if self._shift or culprit else self._at_lines.get(line + 1, "")
+        if why:
+            shown = self._text.lines[line]
+            span = (len(shown) - len(shown.lstrip()), len(shown))
+            return [*gutter, *marked_line(code, span, why, "note", width - width_of(gutter))]
         return fit_row(gutter + code, width)
 
     def _code(self, line: int, place: Location) -> Row:
@@ -163,6 +216,7 @@ class SourcePane(RowsPane):
 
     def on_resize(self) -> None:
         """Keep the marked line in sight."""
+        self._pin()
         super().on_resize()
         self._centre()
 

@@ -19,7 +19,7 @@ class Timeline:
 
     number: list[int]
     loss: list[float]  # NaN where it was not read or is NaN: see `flags`
-    norm: list[float]  # over all leaves
+    norm: list[float]  # over all leaves; NaN where one is NaN or Inf
     none: list[int]
     bad: list[int]  # NaN or Inf
     zero: list[int]
@@ -67,7 +67,7 @@ def read_timeline(trace: Trace, findings: tuple[Finding, ...]) -> Timeline:
     return Timeline(
         number=numbers.tolist(),
         loss=loss.tolist(),
-        norm=np.sqrt(per_call(norm**2)).tolist(),
+        norm=np.where(bad > 0, math.nan, np.sqrt(per_call(norm**2))).tolist(),
         none=none.astype(int).tolist(),
         bad=bad.astype(int).tolist(),
         zero=zero.astype(int).tolist(),

@@ -107,7 +107,7 @@ async def test_the_cursors_are_at_the_finding(open_app: Open) -> None:
         assert desk.browser.parameters.chosen is not None
         assert desk.browser.parameters.chosen.name == "model.encoder.fc1.weight"
         await driven.press("3")
-        assert desk.browser.graph.location[1] == "the gradient stops here"
+        assert desk.browser.graph.location[1] == "gradient stops", "as the finding's path says it"
 
 
 async def test_a_small_screen_shows_whole_columns(open_app: Open) -> None:

@@ -124,7 +124,8 @@ def _forward(case: Case, call: Backward, serials: list[int], behind: OpRow | Non
     subjects: tuple[Subject, ...] = words.parameters(told)
     value = "NaN" if call.loss != call.loss else "infinite"
     step = f"call {call.number + 1}" if call.number else "the very first call"
-    path = path_to(case, told[0], set(call.roots), call.op, born.row) if told else []
+    said, goals = "the first bad number", set(call.roots)
+    path = path_to(case, told[0], goals, call.op, born.row, said) if told else []
     if told and call.roots:
         path.append(loss_step(case, call.roots[0], call.frame))
     case.finding(
@@ -230,7 +231,8 @@ def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: 
     nan = call.raised or any(call.grads[s].state is GradState.NAN for s in serials)
     value = "NaN" if nan else "infinite"
     surely = "" if made.certain else "most likely "
-    path = path_to(case, serials[0], set(call.roots), call.op, made.op.row)
+    said = f"the gradient turns {value} here"
+    path = path_to(case, serials[0], set(call.roots), call.op, made.op.row, said)
     if call.roots:
         path.append(loss_step(case, call.roots[0], call.frame))
     case.finding(

@@ -172,7 +172,8 @@ def _tell(case: Case, killer: Killer, wanted: dict[int, list[int]]) -> None:
     count = counts.most_common(1)[0][0]
     total = case.loop.first_fresh.get(first, count)
     at = places.of(call.frame, "backward")
-    path = path_to(case, first, set(call.roots), call.op, killer.op.row)
+    said = "the gradient becomes zero here"
+    path = path_to(case, first, set(call.roots), call.op, killer.op.row, said)
     if call.roots:
         path.append(loss_step(case, call.roots[0], call.frame))
     made = case.trace.leaves.get(first)
