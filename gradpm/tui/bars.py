@@ -11,15 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from gradpm.tui.cells import Row, fit, fit_row, spread, width_of
+from gradpm.tui.roles import role_style
 
 
 class _Bar(Widget):
     """One painted line."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "row--text", "row--dim", "row--faint", "row--strong", "row--accent", "row--error",
-        "row--warning", "row--ok",
-    }  # fmt: skip
 
     def cells(self, width: int) -> Row:
         """What stands in the line."""
@@ -28,8 +24,9 @@ class _Bar(Widget):
     def render_line(self, y: int) -> Strip:
         """Paint it."""
         base = self.rich_style
+        variables, ansi = self.app.theme_variables, self.app.current_theme.ansi
         segments = [
-            Segment(text, base + self.get_component_rich_style(f"row--{role}"))
+            Segment(text, base + role_style(role, variables, ansi))
             for text, role in self.cells(self.size.width)
         ]
         return Strip(segments).adjust_cell_length(self.size.width, base)

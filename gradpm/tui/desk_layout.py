@@ -19,6 +19,7 @@ from gradpm.tui.path_pane import PathPane
 from gradpm.tui.rows_pane import RowsPane
 from gradpm.tui.source_pane import SourcePane
 
+_WIDE = 100  # columns from which all panes are on show
 PANES = ("findings", "detail", "path", "source", "ops", *TABS)
 
 
@@ -35,6 +36,7 @@ class DeskLayout(Screen[None]):
         self.at = 0
         self.backward = 0
         self.told = merge(several)
+        self._at = ""  # the pane that the focus was in last
 
     def compose(self) -> ComposeResult:
         """Two columns, or one."""
@@ -109,13 +111,23 @@ class DeskLayout(Screen[None]):
             self._mark_focus(event.widget.id)
 
     def _mark_focus(self, name: str) -> None:
-        for pane in PANES:
-            self.set_class(pane == name, f"-at-{pane}")
-        self.set_class(name in TABS, "-browsing")
+        """Where the focus is decides what is on show, on a screen where not all panes are.
+
+        One change of classes, and none where it changes nothing: each restyles every pane.
+        """
+        self._at = name
+        if self.size.width >= _WIDE:
+            return
+        wanted = {f"-at-{name}", *(["-browsing"] if name in TABS else [])}
+        ours = {one for one in self.classes if one.startswith("-at-") or one == "-browsing"}
+        if wanted != ours:
+            self.set_classes((self.classes - ours) | wanted)
 
     def on_resize(self, event: events.Resize) -> None:
         """Below 100 columns panes are stacked."""
-        self.set_class(event.size.width < 100, "-stacked")
+        self.set_class(event.size.width < _WIDE, "-stacked")
+        if self._at:
+            self._mark_focus(self._at)
 
     def action_leave(self) -> None:
         """Out of the filter, out of the zoom, back to the findings."""

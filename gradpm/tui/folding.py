@@ -64,8 +64,8 @@ class Folding:
         if len(folded):
             ends = np.minimum(folded + self.tree.size[low:high][folded] + 1, high - low)
             change = np.zeros(high - low + 1, np.int32)
-            np.subtract.at(change, ends, 1)
-            change[folded + 1] += 1
+            change[folded + 1] = 1
+            change -= np.bincount(ends, minlength=len(change)).astype(np.int32)
             shown = np.cumsum(change[:-1], dtype=np.int32) == 0
             if self.keep is not None:
                 shown &= self.keep[low:high]

@@ -51,9 +51,10 @@ def column(trace: Trace, table: Table, name: str) -> Array:
     )
 
 
-def graph_numbers(trace: Trace) -> list[int]:
-    """The backwards whose graphs are in the trace."""
-    return [int(n) for n in np.unique(column(trace, Table.NODE, "backward"))]
+def graph_sizes(trace: Trace) -> dict[int, int]:
+    """How many nodes the trace holds of each backward's graph; those without are left out."""
+    numbers, sizes = np.unique(column(trace, Table.NODE, "backward"), return_counts=True)
+    return dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
 
 
 def read_graph(trace: Trace, backward: int) -> Graph:

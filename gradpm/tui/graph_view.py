@@ -18,7 +18,7 @@ from gradpm.tui.graph import Array, Graph, column, read_graph
 from gradpm.tui.grouping import by_line, by_module, no_groups
 from gradpm.tui.outline import Outline, Progress, RowKind, build
 from gradpm.tui.outline_text import OutlineText
-from gradpm.tui.path_pane import from_loss
+from gradpm.tui.stations import from_loss
 
 MODES = ("module", "line", "node")
 _OPEN_AT_MOST = 4000

@@ -10,6 +10,7 @@ from gradpm.diagnose.finding import Finding, Location, Step
 from gradpm.tui.cells import Row, fit, fit_end, fit_row, pad, plain, wrap
 from gradpm.tui.marks import Mark
 from gradpm.tui.rows_pane import RowsPane
+from gradpm.tui.stations import from_loss
 
 _CUT = Mark("✂", "cut", "error")
 _SPOILT = Mark("✖", "bad from here", "error")
@@ -25,15 +26,6 @@ _BEHIND = {  # by code: how the turn looks, and what lies behind it
     "GP304": (_SPOILT, _LIVE), "GP305": (_SPOILT, _LIVE),
 }  # fmt: skip
 _GUIDES = {_LIVE: "│ ", _GAP: "│ ", _DEAD: "┊ ", _BAD: "┊ ", _ZERO: "┊ "}
-
-
-def from_loss(path: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The stations with the loss first, however the diagnosis ordered them."""
-    ends = ("loss", "backward")
-    upwards = path and path[0].kind not in ends
-    if upwards and (path[-1].kind in ends or path[0].kind == "parameter"):
-        return path[::-1]
-    return path
 
 
 class PathPane(RowsPane):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradpm.tui.evidence import Evidence
-from gradpm.tui.graph import graph_numbers
+from gradpm.tui.graph import graph_sizes
+from gradpm.tui.graph_process import load_beside
 from gradpm.tui.graph_view import GraphView, load
 from gradpm.tui.jobs import Progress
 from gradpm.tui.line_ops import LineOp, line_ops, lines_with_nodes
@@ -13,6 +14,7 @@ from gradpm.tui.parameters import Grad, Grads, Parameter, read_grads, read_param
 from gradpm.tui.steps import Timeline, read_timeline
 
 _MOST_RANKS = 4
+_LARGE = 20_000  # nodes; below, a process of its own takes longer to start than to do the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,12 @@ def read_nearest_graph(
 ) -> GraphView:
     """The graph of a backward, or of the nearest one that was kept in full."""
     with evidence.deep() as trace:
-        numbers = graph_numbers(trace)
-    nearest = min(numbers, key=lambda number: abs(number - backward), default=backward)
-    return load(evidence, nearest, mode, progress)
+        sizes = graph_sizes(trace)
+    nearest = min(sizes, key=lambda number: abs(number - backward), default=backward)
+    if sizes.get(nearest, 0) < _LARGE:
+        return load(evidence, nearest, mode, progress)
+    findings = evidence.diagnosis.findings
+    return load_beside(evidence.trace.path, findings, nearest, mode, progress)
 
 
 def read_marks(several: list[Evidence]) -> dict[int, dict[str, dict[int, int]]]:

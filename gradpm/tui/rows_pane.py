@@ -21,19 +21,12 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from gradpm.tui.cells import Row, plain
-
-ROLES = (
-    "text", "dim", "faint", "strong", "title", "accent",
-    "error", "warning", "note", "ok", "none",
-    "mark", "match", "bar", "cursor", "cursor-blur",
-    "keyword", "string", "number", "function", "comment",
-)  # fmt: skip
+from gradpm.tui.roles import role_style
 
 
 class RowsPane(ScrollView, can_focus=True):
     """A scrolling list with a cursor. Subclasses say how many rows there are and what is in one."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"row--{role}" for role in ROLES}
     DEFAULT_CLASSES = "pane"
     HAS_CURSOR: ClassVar[bool] = True
     HEAD: int = 0
@@ -128,20 +121,20 @@ class RowsPane(ScrollView, can_focus=True):
         self._styles_of_roles = {}
 
     def style_of(self, role: str) -> Style:
-        """A role's colours, from the stylesheet."""
+        """A role's colours, from the theme."""
         style = self._styles_of_roles.get(role)
         if style is None:
-            style = self.rich_style + self.get_component_rich_style(f"row--{role}")
+            style = self.rich_style + self._look(role)
             self._styles_of_roles[role] = style
         return style
+
+    def _look(self, role: str) -> Style:
+        return role_style(role, self.app.theme_variables, self.app.current_theme.ansi)
 
     def _cursor_style(self) -> Style:
         style = self._styles_of_roles.get("(cursor)")
         if style is None:
-            found = self.get_component_rich_style(
-                "row--cursor" if self.has_focus else "row--cursor-blur"
-            )
-            style = Style(bgcolor=found.bgcolor, reverse=found.reverse, underline=found.underline)
+            style = self._look("cursor" if self.has_focus else "cursor-blur")
             self._styles_of_roles["(cursor)"] = style
         return style
 
