@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
+import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual.app import App, ComposeResult, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -128,6 +131,14 @@ class GradpmApp(App[int]):
             rows = refusal(problems[0])
             text = "\n".join("".join(t for t, _ in row) for row in rows)
             self.screen.query_one("#message", Static).update(f"{text}\n\nq  quit")
+
+    def _fatal_error(self) -> None:
+        """A bug of ours: a short traceback. Textual's own prints every array in sight."""
+        file = shlex.quote(plain(str(self.paths[0]))) if self.paths else "TRACE"
+        words = f"gradpm's app stopped on a bug. gradpm report {file} tells the same as text."
+        self.bell()
+        self._exit_renderables.append(Text(f"{traceback.format_exc()}\n{words}"))
+        self._close_messages_no_wait()
 
     # -- the way out --------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class GraphView:
     text: OutlineText
     lost: list[tuple[Step, Finding]]
     mode: str
+    spots: dict[int, int]  # number of a finding without a cut -> the node that it is about
     troubles: Ints
     low: float  # the norms' range, for the bars
     high: float
@@ -68,7 +69,7 @@ def _load(
         else by_line(graph, trace) if mode == "line"
         else no_groups(graph)
     )  # fmt: skip
-    cuts, lost = cuts_of(graph, trace, findings)
+    cuts, lost, spots = cuts_of(graph, trace, findings)
     outline = build(graph, groups, cuts, progress)
     text = OutlineText(outline, trace, [step.label for step, _ in lost])
     folding = Folding(outline.tree)
@@ -79,7 +80,7 @@ def _load(
     norms = graph.norm[graph.looked & (graph.norm > 0) & np.isfinite(graph.norm)]
     low, high = np.percentile(norms, (1, 99)) if len(norms) else (1.0, 1.0)
     return GraphView(
-        outline, folding, text, lost, mode, outline.troubles(), float(low), float(high)
+        outline, folding, text, lost, mode, spots, outline.troubles(), float(low), float(high)
     )
 
 
@@ -105,16 +106,23 @@ def _measure_leaves(graph: Graph, trace: Trace) -> None:
 
 def cuts_of(
     graph: Graph, trace: Trace, findings: Iterable[Finding]
-) -> tuple[dict[int, list[tuple[RowKind, int]]], list[tuple[Step, Finding]]]:
-    """Rows for where the graph was cut: below the node that would have had the gradient go on."""
+) -> tuple[dict[int, list[tuple[RowKind, int]]], list[tuple[Step, Finding]], dict[int, int]]:
+    """Rows for where the graph was cut: below the node that would have had the gradient go on.
+
+    Nothing is cut where a number is bad: for such findings the node that they are about.
+    """
     cuts: dict[int, list[tuple[RowKind, int]]] = {}
     lost: list[tuple[Step, Finding]] = []
+    spots: dict[int, int] = {}
     if not len(graph):
-        return cuts, lost
+        return cuts, lost, spots
     nodes_of = _nodes_of_ops(graph, trace)
-    for finding in findings:
+    for number, finding in enumerate(findings):
         if not finding.code.startswith(("GP1", "GP2")):
-            continue  # nothing is cut: bad numbers show at the nodes themselves
+            at = next((nodes_of(s.op, -1) for s in finding.path if s.kind == "cut"), -1)
+            if at >= 0:
+                spots[number] = at
+            continue
         raised = finding.code.startswith("GP2")
         if raised and finding.backward not in (None, graph.backward + 1):
             continue
@@ -129,7 +137,7 @@ def cuts_of(
                 lost.append((step, finding))
             else:
                 above = above if raised and graph.failed >= 0 else nodes_of(step.op, above)
-    return cuts, lost
+    return cuts, lost, spots
 
 
 class _nodes_of_ops:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -10,6 +12,7 @@ import numpy as np
 from gradpm.trace.model import Trace
 from gradpm.trace.schema import Table
 from gradpm.tui.graph import Array, Graph, user_frames
+from gradpm.tui.inside import calls_made
 
 
 class Kind(IntEnum):
@@ -20,6 +23,7 @@ class Kind(IntEnum):
     REPEAT = 2  # calls of one class in a row; ref: how many
     TURN = 3  # one turn of a loop over such calls; ref: its number from 1
     LINE = 4  # a line of the user's; ref: row of FRAME
+    WITHIN = 5  # one call of the user's that made many nodes; ref: row of OP
 
 
 @dataclass(slots=True)
@@ -30,6 +34,7 @@ class Groups:
     kind: list[Kind] = field(default_factory=lambda: [Kind.TOP])
     ref: list[int] = field(default_factory=lambda: [0])
     label: list[str] = field(default_factory=lambda: [""])  # of a call: empty, see call_label
+    turns: dict[int, tuple[int, int]] = field(default_factory=dict)  # of a call: (which, of many)
     blocks: set[int] = field(default_factory=set)  # calls that hold other calls
     of_node: Array = field(default_factory=lambda: np.zeros(0, np.int32))
 
@@ -112,7 +117,9 @@ def by_module(graph: Graph, trace: Trace, least: int = 3) -> Groups:
     table[np.fromiter(made, np.int64, len(made))] = np.fromiter(made.values(), np.int32, len(made))
     groups.of_node = table[graph.scope]
     _adopt(graph, groups, spans)
+    fold_calls(graph, groups, trace)
     groups.blocks = {made[scope] for scope in calls.inner}
+    groups.turns = {made[scope]: turn for scope, turn in calls.turns() if scope in made}
     return groups
 
 
@@ -152,7 +159,7 @@ class _Calls:
         previous = -1
         for scope in self.inner.get(outer, ()):
             kind = self.class_id(scope)
-            if kind == previous:
+            if kind == previous and not self._turns_to_another(runs[-1], scope):
                 runs[-1].append(scope)
             else:
                 runs.append([scope])
@@ -164,6 +171,21 @@ class _Calls:
                 [run] if len(run) < least or self._is_block(run[0]) else [[s] for s in run]
             )
         ]
+
+    def _turns_to_another(self, run: list[int], scope: int) -> bool:
+        """After one module's calls in a row those of another one: a loop each, not one."""
+        module = self.module
+        return len(run) > 1 and module[run[-1]] == module[run[-2]] != module[scope]
+
+    def turns(self) -> Iterator[tuple[int, tuple[int, int]]]:
+        """For the calls of a module that was called several times: which of how many."""
+        met = Counter(self.module[scope] for scope in self.first if scope)
+        so_far: Counter[int] = Counter()
+        for scope in sorted(self.first, key=self.first.__getitem__):
+            module = self.module[scope]
+            if scope and met[module] > 1:
+                so_far[module] += 1
+                yield scope, (so_far[module], met[module])
 
     def _is_block(self, scope: int) -> bool:
         return scope in self.inner or call_label(self.trace, scope)[-1:].isdigit()
@@ -193,6 +215,9 @@ def _add_run(
     again = [at for at, scope in enumerate(run) if module[scope] == module[run[0]]]
     turns = [run[a:b] for a, b in zip(again, [*again[1:], len(run)], strict=True)]
     if len(turns) < least or len(turns[0]) < 2:
+        if len(turns) == len(run):  # one module again and again
+            path = call_label(calls.trace, run[0])
+            name = f"{path.rpartition('.')[2]} ({name})" if path != name else name
         holder = groups.add(outer, Kind.REPEAT, len(run), f"{len(run):,} × {name}")
         return {scope: groups.add(holder, Kind.CALL, scope) for scope in run}
     label = f"{len(turns):,} turns of {len(turns[0])} × {name}"
@@ -219,6 +244,14 @@ def _adopt(graph: Graph, groups: Groups, spans: list[tuple[int, int, int, int]])
         holders = np.array([holder for _, _, holder in parts], np.int32)
         inside = (at >= 0) & (graph.seq[mine] < ends[np.maximum(at, 0)])
         groups.of_node[mine[inside]] = holders[at[inside]]
+
+
+def fold_calls(graph: Graph, groups: Groups, trace: Trace) -> None:
+    """What a library made of one call of the user's goes below that call."""
+    for nodes, name in calls_made(graph, trace):
+        outer = int(groups.of_node[nodes[0]])
+        made = groups.add(outer, Kind.WITHIN, int(graph.op[nodes[0]]), f"{name}()")
+        groups.of_node[nodes[groups.of_node[nodes] == outer]] = made
 
 
 def module_class(trace: Trace, scope: int) -> str:

@@ -148,10 +148,8 @@ class _Rows:
         self._graph, self._heavy, self._homes = graph, heavy, home.tolist()
         self._parent_of, self._group_of = groups.parent, _inherited(graph, home, groups)
         self._first, self._last = groups.intervals()
-        self._least = [
-            2 if kind in (Kind.REPEAT, Kind.TURN) or group in groups.blocks else _LEAST
-            for group, kind in enumerate(groups.kind)
-        ]
+        self._kinds = groups.kind
+        self._least = [2 if group in groups.blocks else _LEAST for group in range(len(groups.kind))]
 
     def add(self, kind: int, ref: int, depth: int) -> None:
         """One row."""
@@ -221,12 +219,33 @@ class _Rows:
         while at > 0 and at != base and not first[at] <= first[base] <= last[at]:
             chain.append(at)
             at = self._parent_of[at]
-        for one in reversed(chain):
-            if self._stays(node, one):
+        while chain:
+            one = chain.pop()
+            repeats = self._kinds[one] in (Kind.REPEAT, Kind.TURN)
+            if self._goes_round(node, one) if repeats else self._stays(node, one):
                 depth = around[1]
                 self.add(RowKind.GROUP, one, depth)
                 around = (one, min(depth + 1, _DEEPEST), around)
         return around
+
+    def _goes_round(self, node: int, group: int) -> bool:
+        """Whether the path from `node` goes through several calls of a repetition."""
+        heavy, group_of, parent_of = self._heavy, self._group_of, self._parent_of
+        low, high = self._first[group], self._last[group]
+        call = -1
+        while node >= 0 and low <= self._first[group_of[node]] <= high:
+            at = group_of[node]
+            if at != group and not (call >= 0 and self._within(at, call)):
+                if call >= 0:
+                    return True
+                while parent_of[at] != group:
+                    at = parent_of[at]
+                call = at
+            node = heavy[node]
+        return False
+
+    def _within(self, group: int, outer: int) -> bool:
+        return self._first[outer] <= self._first[group] <= self._last[outer]
 
     def _stays(self, node: int, group: int) -> bool:
         """Whether the path from `node` has enough nodes in the group to be worth a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -43,11 +44,12 @@ class OutlinePane(TreePane):
         self.waiting = "The graph is being read …"
         self.rows: OutlineRows | None = None
         self._history: list[int] = []
+        self._findings: Sequence[Finding] = ()
 
     def show(self, evidence: Evidence, view: GraphView) -> None:
         """Show a graph."""
         self.view, self.folding, self.rows = view, view.folding, OutlineRows(evidence, view)
-        self._history = []
+        self._history, self._findings = [], evidence.diagnosis.findings
         if not len(view.outline.graph):
             self.view = self.folding = self.rows = None
             self.waiting = "This trace holds no graph of this backward; n and p go to others."
@@ -157,6 +159,10 @@ class OutlinePane(TreePane):
         for row in (outline.kind == RowKind.CUT).nonzero()[0].tolist():
             if lost[int(outline.ref[row])][1] is finding:
                 self.go_to(row)
+                return True
+        for number, node in self.view.spots.items():
+            if self._findings[number] is finding:
+                self.go_to_node(node)
                 return True
         return False
 

@@ -99,7 +99,16 @@ class OutlineRows:
             scope = groups.ref[group]
             label, kind = call_label(trace, scope), module_class(trace, scope)
             short = _from(outer, label) or label
-            return plain(short), "" if kind == label else plain(kind)
+            turn = ""
+            if group in groups.turns and groups.kind[groups.parent[group]] is not Kind.TURN:
+                turn = "call {:,} of {:,}".format(*groups.turns[group])
+            return plain(short), "  ".join(
+                filter(None, ("" if kind == label else plain(kind), turn))
+            )
+        if groups.kind[group] is Kind.WITHIN:
+            frame = trace.user_frame(trace.table(Table.OP)["frame"][groups.ref[group]])
+            place = self.evidence.location(frame)
+            return plain(groups.label[group]), plain(place.short()) if place else ""
         if groups.kind[group] is Kind.LINE:
             frame = trace.frame(groups.ref[group])
             place = self.evidence.location(frame)
