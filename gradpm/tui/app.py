@@ -192,12 +192,13 @@ class GradpmApp(App[int]):
             )
             self.push_screen(HelpScreen(rows))
 
+    def action_wear(self, theme: str) -> None:
+        """Put a theme on; with NO_COLOR only the terminal's own."""
+        self.theme = ANSI if "NO_COLOR" in os.environ else theme
+
     def action_theme(self) -> None:
         """Dark, light, the terminal's own."""
-        if "NO_COLOR" in os.environ:
-            self.theme = ANSI
-            return
-        self.theme = ORDER[(ORDER.index(self.theme) + 1) % len(ORDER)]
+        self.action_wear(ORDER[(ORDER.index(self.theme) + 1) % len(ORDER)])
 
 
 def _diagnose() -> Diagnose:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from textual import on
@@ -17,6 +16,7 @@ from gradpm.tui.bars import CrumbLine
 from gradpm.tui.cells import plain
 from gradpm.tui.crumbs import crumbs_of
 from gradpm.tui.evidence import Evidence
+from gradpm.tui.filtering import filter_rows
 from gradpm.tui.graph_view import MODES, GraphView
 from gradpm.tui.jobs import Jobs
 from gradpm.tui.marks import count
@@ -270,23 +270,9 @@ class Browser(Vertical):
     def _filter_typed(self, event: Input.Changed) -> None:
         event.stop()
         pattern, pane = event.value, self.pane
-        if isinstance(pane, ParametersPane):
-            try:
-                self._found(pane, pane.filter(pattern), pattern)
-            except re.error as error:
-                self._failed(f"not a regular expression: {error}")
-        elif isinstance(pane, OutlinePane) and pane.view is not None:
-            view = pane.view
-
-            def done(match: Any) -> None:
-                if pane.view is view:
-                    self._found(pane, pane.set_filter(match), pattern)
-
-            self.jobs.start(
-                "filter",
-                lambda _: view.text.match(pattern) if pattern else None,
-                done,
-                self._failed,
+        if isinstance(pane, TreePane):
+            filter_rows(
+                pane, pattern, self.jobs, lambda n: self._found(pane, n, pattern), self._failed
             )
 
     def _found(self, pane: TreePane, found: int, pattern: str) -> None:

@@ -13,7 +13,7 @@ from gradpm.tui.calm import place_of_silence, silence
 from gradpm.tui.cells import plain
 from gradpm.tui.desk_layout import DeskLayout
 from gradpm.tui.detail_pane import DetailPane, caution
-from gradpm.tui.evidence import Evidence, Told
+from gradpm.tui.evidence import Evidence, Told, who_tells
 from gradpm.tui.jobs import Jobs
 from gradpm.tui.marks import SEVERITY
 from gradpm.tui.ops_pane import OpsPane
@@ -35,14 +35,16 @@ class Desk(DeskLayout):
         Binding(
             "left_square_bracket", "finding(-1)", "Finding before", show=False, id="desk.before"
         ),
-        Binding("1", "focus_pane('findings')", "Findings", show=False, id="desk.findings"),
-        Binding("2", "focus_pane('parameters')", "Parameters", show=False, id="desk.parameters"),
-        Binding("3", "focus_pane('graph')", "Graph", show=False, id="desk.graph"),
-        Binding("4", "focus_pane('steps')", "Steps", show=False, id="desk.steps"),
-        Binding("5", "focus_pane('path')", "Path", show=False, id="desk.path"),
-        Binding("6", "focus_pane('source')", "Source", show=False, id="desk.source"),
-        Binding("7", "focus_pane('detail')", "Explanation", show=False, id="desk.detail"),
-        Binding("d", "page", "Docs of the code", show=False, id="desk.page"),
+        Binding("1", "focus_pane('findings')", "Go: findings", show=False, id="desk.findings"),
+        Binding(
+            "2", "focus_pane('parameters')", "Go: parameters", show=False, id="desk.parameters"
+        ),
+        Binding("3", "focus_pane('graph')", "Go: graph", show=False, id="desk.graph"),
+        Binding("4", "focus_pane('steps')", "Go: steps", show=False, id="desk.steps"),
+        Binding("5", "focus_pane('path')", "Go: path", show=False, id="desk.path"),
+        Binding("6", "focus_pane('source')", "Go: source", show=False, id="desk.source"),
+        Binding("7", "focus_pane('detail')", "Go: explanation", show=False, id="desk.detail"),
+        Binding("d", "page", "Docs of this code", show=False, id="desk.page"),
         Binding("full_stop", "hit(1)", "Next hit of the search", show=False, id="desk.next_hit"),
         Binding("comma", "hit(-1)", "Hit before", show=False, id="desk.hit_before"),
         Binding(
@@ -89,7 +91,9 @@ class Desk(DeskLayout):
         self.at = told.traces[0]
         if finding.backward is not None:
             self.backward = max(0, finding.backward - 1)
-        self.query_one("#detail", DetailPane).show(finding, self._cautions, self._ranks(told))
+        self.query_one("#detail", DetailPane).show(
+            finding, self._cautions, who_tells(told, self.several)
+        )
         self.path.show(finding)
         if finding.culprit is not None:
             role = SEVERITY[finding.severity].role
@@ -97,16 +101,6 @@ class Desk(DeskLayout):
         self.browser.show(self.evidence, self.backward)
         self.browser.point_at(finding)
         self.show_header()
-
-    def _ranks(self, told: Told) -> str:
-        """`in rank 1 of 3 traces`; empty for a single trace."""
-        if len(self.several) < 2:
-            return ""
-        labels = [plain(self.several[at].label) for at in told.traces]
-        if len(labels) == len(self.several):
-            return f"in all {len(labels):,} traces alike"
-        some = ", ".join(labels[:4]) + (" and more" if len(labels) > 4 else "")
-        return f"only in {some}, of {len(self.several):,} traces"
 
     def _show_silence(self) -> None:
         """No findings: say what was looked at."""
@@ -278,6 +272,7 @@ class Desk(DeskLayout):
     def action_hit(self, step: int) -> None:
         """The next hit of the last search, or the one before."""
         if self._hits is not None:
+            self.app.clear_notifications()  # the one before says which hit that was
             self.notify(self._hits.go(step), markup=False, timeout=2)
 
     # -- ops on a line -----------------------------------------------------------------

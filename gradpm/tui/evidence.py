@@ -11,6 +11,7 @@ from pathlib import Path
 from gradpm.diagnose.finding import Diagnosis, Finding, Location
 from gradpm.trace.model import Frame, Trace
 from gradpm.trace.schema import Table
+from gradpm.tui.cells import plain
 
 Diagnose = Callable[[Trace], Diagnosis]
 
@@ -122,3 +123,14 @@ def merge(several: list[Evidence]) -> list[Told]:
             found.setdefault(key, (finding, []))[1].append(at)
     told = [Told(finding, tuple(dict.fromkeys(traces))) for finding, traces in found.values()]
     return sorted(told, key=lambda one: -one.finding.severity)
+
+
+def who_tells(told: Told, several: list[Evidence]) -> str:
+    """`only in rank 1, of 3 traces`; empty for a single trace."""
+    if len(several) < 2:
+        return ""
+    labels = [plain(several[at].label) for at in told.traces]
+    if len(labels) == len(several):
+        return f"in all {len(labels):,} traces alike"
+    some = ", ".join(labels[:4]) + (" and more" if len(labels) > 4 else "")
+    return f"only in {some}, of {len(several):,} traces"
