@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ def open_traces(paths: Sequence[Path]) -> int:
 
     app = GradpmApp(paths)
     app.run(mouse=app.config.mouse)
+    if app.ended_by is not None:  # whoever sent the signal sees that it was heeded
+        signal.signal(app.ended_by, signal.SIG_DFL)
+        os.kill(os.getpid(), app.ended_by)
     return app.return_code or 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import signal
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class GradpmApp(App[int]):
         Binding("question_mark,f1", "help", "Help", id="app.help"),
         Binding("ctrl+p,colon", "command_palette", "Commands", show=False, id="app.commands"),
         Binding("q", "quit", "Quit", id="app.quit"),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, id="app.suspend"),
         # before a text field takes them: one who is lost presses these
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, id="app.quit_at_once"),
     ]
@@ -74,6 +76,7 @@ class GradpmApp(App[int]):
         self.problem: GradpmError | None = None
         self.desk: Desk | None = None
         self.jobs = Jobs(self)
+        self.ended_by: signal.Signals | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own colour names, for themes that do not know them."""
@@ -92,8 +95,20 @@ class GradpmApp(App[int]):
     def on_mount(self) -> None:
         """Paint first, read after."""
         self.call_after_refresh(self._read)
+        self._heed_signals()
         if self.config.complaint:
             self.notify(plain(self.config.complaint), markup=False, severity="warning")
+
+    def _heed_signals(self) -> None:
+        """To be told to end is to leave as with `q`: the terminal must be given back."""
+        if os.name != "posix" or self._loop is None or self.is_headless:
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self._end_by, number)
+
+    def _end_by(self, number: signal.Signals) -> None:
+        self.ended_by = number
+        self.exit(return_code=128 + number)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """None of Textual's own: ours say the same with our keys."""
