@@ -19,6 +19,7 @@ def chosen(words: Sequence[str]) -> list[Path]:
     return [path for word in words for path in _named(Path(word))]
 
 
+_EMPTY = 100_000  # bytes that a trace without a call does not reach
 _MAKE_ONE = "make one: gradpm run train.py"
 
 
@@ -39,12 +40,29 @@ def _named(path: Path) -> list[Path]:
         if not found:
             raise TraceNotFound(f"there is no trace in {path}", _MAKE_ONE)
         return found
+    ranks = siblings(path)
     if path.exists():
-        return [path]
-    ranks = siblings(path)  # of a launcher's run only the ranks have a file
+        return ranks if ranks and _only_launched(path) else [path]
     if not ranks:
         raise TraceNotFound(f"{path} does not exist", _alternatives(path))
     return ranks
+
+
+def _only_launched(path: Path) -> bool:
+    """Whether a run did nothing with torch but start others: torchrun imports it all the same."""
+    from gradpm.errors import GradpmError
+    from gradpm.trace.model import Trace
+    from gradpm.trace.schema import Table
+
+    if path.stat().st_size > _EMPTY:
+        return False
+    try:
+        trace = Trace(path)
+    except GradpmError:
+        return False
+    empty = not trace.table(Table.OP).rows and not trace.table(Table.BACKWARD).rows
+    trace.close()
+    return empty
 
 
 def _run_of(main: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Any
 from gradpm.diagnose.finding import Location
 from gradpm.errors import GradpmError, NewerTrace, NotATrace
 from gradpm.trace.model import ErrorRow
-from gradpm.trace.schema import Table
+from gradpm.trace.schema import Call, Table
 from gradpm.tui.cells import Row, plain, prose
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.marks import count
@@ -67,6 +67,17 @@ def place_of_silence(evidence: Evidence) -> tuple[Location | None, str]:
     calls = trace.table(Table.BACKWARD)
     frame = calls["frame"][0] if calls.rows else 0
     return evidence.location(trace.user_frame(frame)), "backward is called here"
+
+
+def no_graph(evidence: Evidence, backward: int) -> str:
+    """Why there is no graph of a backward (from 0) to be shown."""
+    calls = evidence.trace.table(Table.BACKWARD)
+    if not calls.rows:
+        return "No backward was called in this run, so there is no graph."
+    flags = dict(zip(calls["number"], calls["flags"], strict=True)).get(backward, 0)
+    if flags & Call.NO_GRAPH:
+        return "The loss has no graph: nothing that it was computed from required a gradient."
+    return "This trace holds no graph of this backward; n and p go to others."
 
 
 def uncaught(evidence: Evidence) -> ErrorRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from gradpm.diagnose.finding import Diagnosis, Finding, Location
 from gradpm.trace.model import Frame, Trace
 from gradpm.trace.schema import Table
 from gradpm.tui.cells import plain
+
+_RANK = re.compile(r"\brank \d+\b")
 
 Diagnose = Callable[[Trace], Diagnosis]
 
@@ -117,7 +120,8 @@ def merge(several: list[Evidence]) -> list[Told]:
     for at, evidence in enumerate(several):
         for number, finding in enumerate(evidence.diagnosis.findings):
             place = finding.culprit
-            key: tuple[object, ...] = (finding.code, finding.title, place and place.short())
+            title = _RANK.sub("rank", finding.title)  # each tells it of its own
+            key: tuple[object, ...] = (finding.code, title, place and place.short())
             if len(several) == 1:
                 key = (number,)
             found.setdefault(key, (finding, []))[1].append(at)

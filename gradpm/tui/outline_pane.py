@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from gradpm.diagnose.finding import Finding, Location, Step
+from gradpm.tui.calm import no_graph
 from gradpm.tui.cells import Row
 from gradpm.tui.evidence import Evidence
 from gradpm.tui.folding import next_of
@@ -52,7 +53,7 @@ class OutlinePane(TreePane):
         self._history, self._findings = [], evidence.diagnosis.findings
         if not len(view.outline.graph):
             self.view = self.folding = self.rows = None
-            self.waiting = "This trace holds no graph of this backward; n and p go to others."
+            self.waiting = no_graph(evidence, view.outline.graph.backward)
         self.rows_changed(0)
 
     def wait(self, words: str) -> None:

@@ -32,8 +32,8 @@ class ParameterCells:
         wanted = [("status", 8)]
         if self.base is not None:
             wanted += [("change", 13), (f"in {self.base_name}", 8)]
-        wanted += [(label, 8) for label, _ in self.others]
-        wanted += [("norm", 7), ("shape", self.shape_width), ("version", 7), ("dtype", 9)]
+        wanted += [("norm", 7), *((label, 8) for label, _ in self.others)]
+        wanted += [("shape", self.shape_width), ("version", 7), ("dtype", 9)]
         wanted += [("optimizer", 12), ("device", 7), ("grad", 4)]
         room = width - min(36, max(20, width // 3))
         found: list[tuple[str, int]] = []

@@ -59,10 +59,12 @@ def reason_for(finding: Finding, place: Location) -> str:
 
 def lost_words(finding: Finding, step: Step) -> str:
     """Why the gradient is lost at a station of a finding's path."""
-    usual = "the gradient stops here"
-    if finding.code.startswith("GP1"):
-        return step.detail or usual
-    return _CULPRIT.get(finding.code, step.detail or usual)
+    words = step.detail or "the gradient stops here"
+    place, culprit = step.location, finding.culprit
+    is_culprit = place and culprit and (place.file, place.line) == (culprit.file, culprit.line)
+    if finding.code.startswith("GP1") or not is_culprit:
+        return words
+    return _CULPRIT.get(finding.code, words)
 
 
 def reason_of(step: Step) -> str:

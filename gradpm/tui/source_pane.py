@@ -102,8 +102,8 @@ class SourcePane(RowsPane):
         if place is None or not self._others or height < 4:
             return
         other, why = self._others[0]
-        above = max(1, height // 3)
-        if other.file == place.file and -above <= other.line - place.line < height - above:
+        top = min(self._top(height), max(0, len(self._text) - height))
+        if other.file == place.file and top < other.line <= top + height:
             return
         name = f"{other.line}" if other.file == place.file else other.short()
         self.HEAD = 1
@@ -207,12 +207,15 @@ class SourcePane(RowsPane):
             return [(plain(place.short()), "accent"), (f"  {plain(place.source.strip())}", "text")]
         return [("The trace holds no source for this file.", "dim")]
 
+    def _top(self, height: int) -> int:
+        """The first line on show when the marked one stands a third down."""
+        return max(0, self.place.line - 1 - max(1, height // 3)) if self.place else 0
+
     def _centre(self) -> None:
         """The marked line a third down from the top."""
         height = self.scrollable_content_region.height
         if height and self.place is not None and len(self._text):
-            top = max(0, self.place.line - 1 - max(1, height // 3))
-            self.scroll_to(y=top, animate=False, force=True)
+            self.scroll_to(y=self._top(height), animate=False, force=True)
 
     def on_resize(self) -> None:
         """Keep the marked line in sight."""
