@@ -10,8 +10,10 @@ import pytest
 from conftest import Open
 from make_trace import Builder, Net, detached, diagnosis, make_net
 
+from gradpm.cli.traces import chosen
 from gradpm.diagnose.finding import Diagnosis
 from gradpm.tui.config import Config, read_config
+from gradpm.tui.evidence import Evidence, merge
 
 NOTHING = Diagnosis(())
 
@@ -89,6 +91,30 @@ async def test_no_source(open_app: Open, tmp_path: Path) -> None:
     async with open_app(paths=[path]) as driven:
         assert "The trace holds no source for this file." in driven.screen
         assert "h = h.detach()" in driven.screen, "the finding itself remembers the line"
+
+
+async def test_why_there_is_no_graph(open_app: Open, tmp_path: Path) -> None:
+    path = Builder().write(tmp_path / "empty.gpm")
+    async with open_app(paths=[path], told=NOTHING) as driven:
+        await driven.press("3")
+        assert "No backward was called in this run" in driven.screen
+
+
+def test_a_launchers_empty_trace_stands_for_its_ranks(net: Net, tmp_path: Path) -> None:
+    main = Builder().write(tmp_path / "train.gpm")
+    assert chosen([str(main)]) == [main]
+    ranks = [net.write(tmp_path / f"train.rank{rank}.gpm") for rank in range(2)]
+    assert chosen([str(main)]) == ranks
+    net.write(main)
+    assert chosen([str(main)]) == [main], "it has something to tell of its own"
+
+
+def test_what_each_rank_tells_of_itself_is_told_once(net: Net, trace_path: Path) -> None:
+    several = []
+    for rank in range(2):
+        one = replace(detached(net), title=f"x got no gradient on rank {rank}")
+        several.append(Evidence.open(trace_path, lambda _, one=one: Diagnosis((one,))))
+    assert [told.traces for told in merge(several)] == [(0, 1)]
 
 
 async def test_ranks_stand_side_by_side(open_app: Open, tmp_path: Path) -> None:

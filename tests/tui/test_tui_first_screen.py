@@ -8,6 +8,7 @@ import pytest
 from conftest import Open
 
 from gradpm.tui.app import GradpmApp
+from gradpm.tui.config import Config
 
 
 async def test_the_culprit_line_takes_no_key(open_app: Open) -> None:
@@ -132,6 +133,28 @@ async def test_the_palette_has_the_actions(open_app: Open) -> None:
     async with open_app() as driven:
         await driven.press("colon", *"theme: light", "enter")
         assert driven.app.theme == "gradpm-light"
+
+
+async def test_the_palette_reaches_the_panes_that_are_not_in_focus(open_app: Open) -> None:
+    config = Config(keys={"graph.grouping": "f9"})
+    async with open_app(config=config) as driven:
+        await driven.press("colon", *"graph: group", "enter")
+        desk = driven.app.desk
+        assert desk is not None
+        assert desk.focused is desk.browser.graph
+        assert desk.browser.mode == "line"
+
+
+async def test_on_a_wide_screen_a_change_of_focus_restyles_nothing(open_app: Open) -> None:
+    async with open_app() as driven:
+        desk = driven.app.desk
+        assert desk is not None
+        before = desk.classes
+        await driven.press("3", "6", "1")
+        assert desk.classes == before
+    async with open_app((80, 24)) as driven:
+        await driven.press("3")
+        assert driven.app.desk.has_class("-at-graph", "-browsing")  # type: ignore[union-attr]
 
 
 async def test_d_opens_the_page_of_the_findings_code(open_app: Open) -> None:

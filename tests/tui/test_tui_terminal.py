@@ -189,6 +189,36 @@ def test_so_does_a_crash_inside_the_app(start: object) -> None:
     terminal.press("y")
     assert terminal.wait() == 1
     assert b"ZeroDivisionError" in terminal.raw
+    assert b"tells the same as text" in terminal.raw
+    assert b"locals" not in terminal.raw, "no arrays of the trace"
+    given_back(terminal.raw)
+
+
+def test_so_does_being_told_to_end(start: object, tmp_path: Path) -> None:
+    terminal = start(  # type: ignore[operator]
+        before="import gradpm.tui; gradpm.tui.open_traces(app.paths)"
+    )
+    terminal.until("train.py")
+    terminal.read(1)
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.wait() == -signal.SIGTERM, "whoever sent it sees that it was heeded"
+    given_back(terminal.raw)
+
+
+def test_ctrl_z_suspends_and_the_shell_resumes(start: object) -> None:
+    terminal = start()  # type: ignore[operator]
+    terminal.until("▶ 15")
+    terminal.press("\x1a")
+    _, status = os.waitpid(terminal.pid, os.WUNTRACED | os.WNOHANG)
+    assert os.WIFSTOPPED(status)
+    given_back(terminal.raw)
+    before = len(terminal.raw)
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.read(1.5)
+    assert b"\x1b[?1049h" in terminal.raw[before:], "it takes the terminal again"
+    terminal.press("j")
+    terminal.press("q")
+    assert terminal.wait() == 0
     given_back(terminal.raw)
 
 

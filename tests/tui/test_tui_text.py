@@ -15,9 +15,18 @@ from gradpm.tui.cells import Row, fit_end, pad, prose, width_of, wrap
 from gradpm.tui.findings_pane import subjects_in_brief
 from gradpm.tui.help import page_rows
 from gradpm.tui.marked_line import marked_line
+from gradpm.tui.roles import role_style
 from gradpm.tui.search import highlighted
+from gradpm.tui.themes import all_themes
 
 NOTHING = Diagnosis(())
+
+
+ROLES = (
+    "text", "dim", "faint", "strong", "title", "accent", "error", "warning", "note", "ok", "none",
+    "mark", "match", "bar", "cursor", "cursor-blur", "keyword", "string", "number", "function",
+    "comment",
+)  # fmt: skip
 
 
 def words(row: Row) -> str:
@@ -86,6 +95,14 @@ def test_what_was_searched_for_is_marked() -> None:
     row = highlighted("x = Attend(self.ln(x))", ["attend", "ln"])
     assert [text for text, role in row if role == "match"] == ["Attend", "ln"]
     assert words(row) == "x = Attend(self.ln(x))"
+
+
+def test_every_role_has_a_look_in_every_theme() -> None:
+    for theme in all_themes():
+        looks = {role: role_style(role, theme.variables, theme.ansi) for role in ROLES}
+        assert looks["error"].bold
+        assert looks["mark"].reverse if theme.ansi else looks["mark"].bgcolor
+        assert str(looks["cursor"]) != str(looks["cursor-blur"])
 
 
 async def test_a_list_of_findings_tells_their_lines(open_app: Open) -> None:
