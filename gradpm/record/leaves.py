@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import answers_itself, is_transformed, quiet
+from gradpm.record.quiet import MEASURED, answers_itself, is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -217,11 +217,7 @@ def version_of(tensor: Any) -> int:
 
 def _plain(grad: Any) -> bool:
     """Whether norms can be taken without running a subclass's own code."""
-    return (
-        type(grad) in EXACT
-        and not grad.is_nested
-        and (grad.is_floating_point() or grad.is_complex())
-    )
+    return type(grad) in EXACT and not grad.is_nested and grad.dtype in MEASURED
 
 
 def state_of(norm: float | None) -> GradState:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import quiet
+from gradpm.record.quiet import MEASURED, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import Table, When
 
@@ -95,8 +95,7 @@ def plain(tensor: Any) -> bool:
         and tensor.layout is torch.strided
         and not tensor.is_nested
         and not tensor.is_meta
-        and (tensor.is_floating_point() or tensor.is_complex())
-        and tensor.element_size() > 1  # torch counts nothing in float8
+        and tensor.dtype in MEASURED
     )
 
 

@@ -12,6 +12,11 @@ import torch
 from torch._C._autograd import _enable_record_function, _profiler_enabled
 from torch.utils._python_dispatch import _disable_current_modes
 
+MEASURED = frozenset(
+    (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+)
+"""What is measured: torch counts nothing in float8, and warns of what it lacks in complex half."""
+
 _is_included = torch._C._dispatch_tls_is_dispatch_key_included
 _BATCHED = torch._C._dispatch_key_parse("VmapMode")
 

@@ -36,6 +36,20 @@ class Before:
     versions: list[tuple[Any, int]] | None = None
 
 
+def _after(tensor: Any) -> int:
+    """The sequence number after what made a tensor out of our sight; 0, which owns no node.
+
+    Its row is written when the op that takes it has run: that op's nodes are not its own.
+    """
+    if not tensor.requires_grad or is_leaf(tensor):
+        return 0
+    try:
+        made_as = tensor.grad_fn._sequence_nr()
+    except RuntimeError:  # a view made under no_grad, its base changed since
+        return 0
+    return int(min(made_as + 1, torch._C._autograd._get_sequence_nr()))
+
+
 class Values(Shared):
     """The part of the recorder that looks at what goes into calls and comes out of them."""
 
@@ -77,8 +91,7 @@ class Values(Shared):
             oflags |= Out.LEAF
             self.leaves.add(tensor, stack, LeafKind.TENSOR, serial=serial)
         tap.last_op = op = self.next_op()
-        sequence = torch._C._autograd._get_sequence_nr()
-        row = (op, self.strings.id("?"), stack, scope, int(flags), sequence, 0, 0, 1)
+        row = (op, self.strings.id("?"), stack, scope, int(flags), _after(tensor), 0, 0, 1)
         self.ops.op(row, (), (serial,), (self.specs.of(tensor),), (int(oflags),))
         return serial
 
