@@ -2,134 +2,176 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import pkgutil
 import subprocess
 import sys
-import threading
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
+from breaking import FAULT, broken, called_in, name_of
 
 torch = pytest.importorskip("torch")
 
+from watched_program import Scaled, compiling, program  # noqa: E402
+
 import gradpm  # noqa: E402
-from gradpm.record import frames, graph, singular, tracebacks  # noqa: E402
-from gradpm.record.amp import Scalers  # noqa: E402
-from gradpm.record.backward import EngineTap  # noqa: E402
-from gradpm.record.errors import Errors  # noqa: E402
-from gradpm.record.growth import Growth  # noqa: E402
-from gradpm.record.identity import Identity  # noqa: E402
-from gradpm.record.leaves import Leaves  # noqa: E402
-from gradpm.record.left import Left  # noqa: E402
-from gradpm.record.looks import Looks  # noqa: E402
-from gradpm.record.names import Names  # noqa: E402
-from gradpm.record.optimizers import Optimizers  # noqa: E402
-from gradpm.record.output import Output, Sources  # noqa: E402
+import gradpm.record  # noqa: E402
+import gradpm.trace  # noqa: E402
+from gradpm.record import hooks, threads  # noqa: E402
 from gradpm.record.recorder import Recorder  # noqa: E402
-from gradpm.record.rows import Rows  # noqa: E402
-from gradpm.record.scopes import Scopes  # noqa: E402
-from gradpm.record.singular import Singular  # noqa: E402
-from gradpm.record.stacks import Stacks  # noqa: E402
-from gradpm.record.strings import Specs, Strings  # noqa: E402
-from gradpm.record.tap import OpTap  # noqa: E402
+from gradpm.record.recording import end  # noqa: E402
 from gradpm.trace.model import Trace  # noqa: E402
-from gradpm.trace.writer import LogWriter  # noqa: E402
 
-TAPS = [
-    (OpTap, "row"), (OpTap, "serial"),
-    (Recorder, "before"), (Recorder, "after"), (Recorder, "_place"), (Recorder, "collect"),
-    (Recorder, "first_seen"), (Recorder, "outputs"), (Recorder, "op_raised"),
-    (Recorder, "parameter"), (Recorder, "applied"), (Recorder, "refused"),
-    (Recorder, "checkpointed"), (Recorder, "variable"), (Recorder, "event"),
-    (Recorder, "_new_tap"), (Recorder, "leave_thread"), (Recorder, "_buffers"),
-    (EngineTap, "begin"), (EngineTap, "end"), (EngineTap, "differentiated"),
-    (EngineTap, "_failed"), (Leaves, "add"), (Leaves, "before"), (Leaves, "after"),
-    (Names, "read"), (Names, "look"), (Growth, "turn"), (Singular, "ran"), (Singular, "_bad"),
-    (Looks, "add"), (Optimizers, "made"), (Optimizers, "before_step"),
-    (Optimizers, "after_step"), (Optimizers, "zeroed"), (Optimizers, "group_added"),
-    (Optimizers, "refused"), (Scopes, "enter"), (Stacks, "at"),
-    (Stacks, "token"), (Stacks, "position"), (Strings, "_new"), (Strings, "json"),
-    (Specs, "_new"), (Identity, "new"), (Identity, "prune"), (Left, "out"), (Left, "link"),
-    (Errors, "seen"), (Errors, "uncaught"), (Sources, "id"), (Rows, "take"), (Rows, "add"),
-    (Output, "interned"), (LogWriter, "frame"), (LogWriter, "commit"),
-    (tracebacks.Stands, "of"), (frames, "visible"), (frames, "splice"),
-    (graph, "_measure"), (singular, "finite"), (Scalers, "id"), (EngineTap, "_wants_graph"),
-]  # fmt: skip
-
-
-class Scaled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
-        return x * 2
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return grad * 2
-
-
-def program() -> list[Any]:
-    """A little of everything that has a tap; what it saw."""
-    seen: list[Any] = []
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
-    torch.optim.lr_scheduler.StepLR(optimizer, 1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-    for _ in range(8):
-        x = torch.from_numpy(torch.randn(2, 3).numpy())
-        h = torch.utils.checkpoint.checkpoint(model, Scaled.apply(x), use_reentrant=False)
-        loss = h.pow(2).sum().sqrt() + torch.autograd.Variable(torch.zeros(1)).sum()
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        seen.append(loss.item().hex())
-    (grad,) = torch.autograd.grad(model[0].weight.exp().sum(), model[0].weight)
-    seen.append(grad.sum().item().hex())
-    nan = torch.zeros(2, requires_grad=True)
-    (nan * 0).sqrt().sum().backward()
-    seen.append(str(nan.grad))
-    refusals = (
-        lambda: x @ x,
-        lambda: loss.backward(),
-        lambda: Scaled.apply(x @ x),
-        lambda: torch.optim.SGD([model[0].weight * 2], 0.1),
-    )
-    for refused in refusals:
-        try:
-            refused()
-        except Exception as error:
-            seen.append((type(error), str(error)))
-    thread = threading.Thread(target=lambda: seen.append(torch.ones(2).sum().item()))
-    thread.start()
-    thread.join()
-    return seen
+BRIDGES = {
+    # Carry the program's own call, with nothing of gradpm's above them:
+    "tap.OpTap.__torch_function__", "tap.OpTap.passed", "tap.OpTap.called",
+    "backward.EngineTap.run", "tracebacks.Stands.call", "tracebacks.Stands.call_unseen",
+    "threads._enter.<locals>.told", "compiling.Compiling._enter", "compiling.Compiling._leave",
+    "compiling.Compiling._step_aside.<locals>.<lambda>", "compiling._nothing", "modes.suspended", "modes._without.<locals>.call",
+    # Are the guard itself:
+    "recorder.Recorder.guard", "backward.EngineTap._guard", "recorder.Recorder.fault",
+    "values.Values.place", "within.within", "tracebacks.strip", "faults.tell", "faults.is_ours",
+    "recorder.Recorder.tap",
+    # Are called by who asks for a recording, in the program's own words:
+    "__init__.record", "recording.Recording.__init__", "recording.Recording.__enter__",
+    "recording.Recording.__exit__", "recording.Recording._begun", "recording.begin",
+}  # fmt: skip
+BEFORE_PROFILES = (threads._enter, Recorder.enter_thread)  # a thread comes by before it is profiled
+DISGUISES = {
+    "modes._step_aside", "tap.OpTap.place_in_stack", "tap.OpTap.leave", "tracebacks.Stands.is_stand",
+    "tracebacks._is_own",
+}  # fmt: skip
+"""Without these a program that asks for frames or modes may see gradpm's; no number changes."""
+NUMBERS = 10
+WRITING = {"rows", "strings", "output", "stacks", "writer", "layout", "descriptor"}
+"""Without these no reason can get into the trace: it is said on stderr."""
+ENDING = {
+    "recorder.Recorder.remove", "recorder.Recorder._leave", "recorder.Recorder._buffers",
+    "recorder.Recorder.flush", "patches.Patches.remove", "patches._restore",
+    "singular.Singular.remove", "faults.unlisten", "beside.Beside.note", "errors.Errors.__init__",
+}  # fmt: skip
+"""Run when the trace is sealed, or are what writes the reason: the same."""
+ROOMS = ("record", "trace")
+FILES = sorted(
+    name
+    for room in (gradpm.record, gradpm.trace)
+    for _, name, _ in pkgutil.iter_modules(room.__path__)
+)
 
 
-@pytest.mark.parametrize(("owner", "name"), TAPS, ids=lambda one: getattr(one, "__name__", one))
-def test_a_fault_in_a_tap_stays_there(
-    owner: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@functools.cache
+def expected() -> dict[Any, list[Any]]:
+    """What the programs see where nothing is recorded."""
+    return {act: act() for act in (program, compiling)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of the programs, recorded in one way."""
+
+    act: Callable[[], list[Any]]
+    keep_compile: bool = False
+    early: bool = False  # the fault is there as recording begins
+
+    def recording(self, path: Path) -> Any:
+        return gradpm.record(path, keep_compile=self.keep_compile)
+
+
+class Calls:
+    """Every function of gradpm's that runs as the programs are recorded, and the doors."""
+
+    def __init__(self, folder: Path) -> None:
+        self.doors: set[CodeType] = set()
+        self.found: dict[tuple[str, bool], tuple[CodeType, Run]] = {}  # by name, and if early
+        register = hooks.register
+
+        def spy(door: Any, hook: Any) -> Any:
+            self.doors.add(hook.__code__)
+            return register(door, hook)
+
+        with pytest.MonkeyPatch.context() as patch:
+            for module in list(sys.modules.values()):
+                if getattr(module, "register", None) is register:
+                    patch.setattr(module, "register", spy)
+            for run in (Run(compiling), Run(compiling, keep_compile=True), Run(program)):
+                self._look(run, run.recording(folder / "t.gpm"))
+        for function in BEFORE_PROFILES:
+            self.found[name_of(function.__code__), False] = function.__code__, Run(program)
+
+    def _look(self, run: Run, recording: Any) -> None:
+        begin = called_in(recording.__enter__, *ROOMS)
+        later = called_in(lambda: (run.act(), self._see(recording)), *ROOMS)
+        early = replace(run, early=True)
+        self.found |= {(name, True): (code, early) for name, code in begin.items()}
+        self.found |= {(name, False): (code, run) for name, code in later.items()}
+
+    def _see(self, recording: Any) -> None:
+        """What stands in for torch's functions now; then the end."""
+        for *_, value in recording._recorder.patches._undo:
+            function = getattr(value, "__func__", value)
+            code = getattr(function, "__code__", None) or type(function).__call__.__code__
+            self.doors.add(code)
+        recording.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Calls:
+    expected()
+    return Calls(tmp_path_factory.mktemp("calls"))
+
+
+def test_every_stand_in_and_hook_is_met_by_the_programs(calls: Calls) -> None:
+    met = {code for (_, early), (code, _) in calls.found.items() if not early}
+    before = {code for code in calls.doors if code.co_name == "_set_ident"}  # see BEFORE_PROFILES
+    assert len(calls.doors) >= 30
+    assert sorted(name_of(code) for code in calls.doors - met - before) == []
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_fault_in_any_function_stays_there(
+    file: str, calls: Calls, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    expected = program()
+    for (name, early), (code, run) in calls.found.items():
+        if name.partition(".")[0] != file or name in BRIDGES or code in calls.doors:
+            continue
+        found = with_fault(code, tmp_path / "t.gpm", run)
+        told, plain = capfd.readouterr().err, expected()[run.act]
+        if name in DISGUISES:
+            found, plain = found[:NUMBERS], plain[:NUMBERS]
+        assert found == plain, name
+        assert torch._C._len_torch_function_stack() == 0, name
+        only_said = early or file in WRITING or name in ENDING
+        if not (only_said and FAULT in told):
+            stopped = Trace(tmp_path / "t.gpm").meta.get("stopped", told)
+            assert FAULT in str(stopped), name
 
-    def broken(*args: Any, **kwargs: Any) -> Any:
-        raise LookupError("injected")
 
-    here = broken.__code__.replace(co_filename=frames.__file__)
-    broken.__code__ = here  # as if written in the tap itself
-
-    with gradpm.record(tmp_path / "t.gpm") as recording:
-        monkeypatch.setattr(owner, name, broken)
-        assert program() == expected
-    monkeypatch.undo()
-    assert torch._C._len_torch_function_stack() == 0
-    assert program() == expected
-    told = Trace(recording.path).meta
-    if "stopped" in told:
-        assert "injected" in told["stopped"]["fault"]
+def with_fault(code: CodeType, path: Path, run: Run) -> list[Any]:
+    """What the program sees if this code fails, as recording begins or from then on."""
+    recording = run.recording(path)
+    if not run.early:
+        recording.__enter__()
+    try:
+        with broken(code):
+            if run.early:
+                recording.__enter__()
+            found = run.act()
+            recording.__exit__(None, None, None)
+    finally:
+        if recording._recorder is not None:  # what could not be taken away just now
+            end(recording._recorder)
+            recording._recorder.remove()
+    return found
 
 
 SCRIPT = """

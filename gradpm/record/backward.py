@@ -74,15 +74,15 @@ class EngineTap:
     def run(self, t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What `_engine_run_backward` does, and the record of it."""
         recorder = self.recorder
-        if not recorder.on or _is_tracing(t_outputs):
+        tap = recorder.guard("engine tap", self._tap, t_outputs) if recorder.on else None
+        if tap is None:
             return recorder.patches.run_backward(t_outputs, *args, **kwargs)
-        tap = recorder.tap()
         running = self._guard(self.begin, tap, t_outputs, args, kwargs, sys._getframe(1))
         place, tap.place = tap.place, tap.place | int(Op.IN_BACKWARD)
         error: BaseException | None = None
         result: Any = None
         try:
-            if tap.is_on():
+            if recorder.guard("engine tap", tap.is_on):
                 result = recorder.patches.run_backward(t_outputs, *args, **kwargs)
             else:
                 with tap:
@@ -98,6 +98,10 @@ class EngineTap:
                 self._guard(self.end, tap, running, error, t_outputs)
                 if error is None and running.flags & Call.GRAD_CALL:
                     self._guard(self.differentiated, tap, t_outputs, args, kwargs, result)
+
+    def _tap(self, t_outputs: Any) -> OpTap | None:
+        """This thread's op tap; None for a call that is none of the user's."""
+        return None if _is_tracing(t_outputs) else self.recorder.tap()
 
     def differentiated(
         self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, result: Any

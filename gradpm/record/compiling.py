@@ -81,14 +81,19 @@ class Compiling:
 
     def _enter(self) -> Callable[[], None]:
         """A call of something compiled begins; what is to be called when it ends."""
+        leave: Callable[[], None] | None = self.recorder.guard(
+            "compile tap", self._step_aside, sys._getframe(1)
+        )
+        return leave or _nothing
+
+    def _step_aside(self, frame: Any) -> Callable[[], None] | None:
         frames = sys.modules["torch._dynamo.eval_frame"]
         if frames._stance.stance == "force_eager":
-            return _nothing
+            return None
         tap = self.recorder.tap()
         place = tap.place_in_stack()
         if place is None:
-            return _nothing
-        frame: Any = sys._getframe(1)
+            return None
         while frame is not None and frame.f_code.co_name != "compile_wrapper":
             frame = frame.f_back
         tap.leave()
@@ -96,10 +101,13 @@ class Compiling:
         return lambda: self._leave(tap, place, frame)
 
     def _leave(self, tap: Any, place: int, frame: Any) -> None:
-        self.patches.lay()
-        tap.enter_at(place)
+        self.recorder.guard("compile tap", self._step_back, tap, place)
         if self.recorder.on and frame is not None:
             self.recorder.guard("compile tap", self._row, tap, frame)
+
+    def _step_back(self, tap: Any, place: int) -> None:
+        self.patches.lay()
+        tap.enter_at(place)
 
     def _row(self, tap: Any, frame: Any) -> None:
         """The call as one op. Its frame ends right now, so reading its locals keeps nothing."""

@@ -11,8 +11,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
+
+_listeners: list[Callable[[str, BaseException], None]] = []
+"""Who is told of a fault where no recorder is at hand: the one that records now is the last."""
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -28,6 +32,25 @@ def is_ours(error: BaseException) -> bool:
             return False
         traceback = traceback.tb_next
     return True
+
+
+def listen(listener: Callable[[str, BaseException], None]) -> None:
+    """Have `listener` told of faults from now on, in place of who was told until now."""
+    _listeners.append(listener)
+
+
+def unlisten(listener: Callable[[str, BaseException], None]) -> None:
+    """Tell it no more."""
+    if listener in _listeners:
+        _listeners.remove(listener)
+
+
+def tell(where: str, fault: Exception) -> None:
+    """A fault outside of any recorder's guard; what is not ours is raised again."""
+    if not is_ours(fault):
+        raise fault
+    if _listeners:
+        _listeners[-1](where, fault)
 
 
 def say(text: str) -> None:

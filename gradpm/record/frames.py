@@ -7,7 +7,6 @@ and the first half of a torch function that a mode interrupts (see `tracebacks`)
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import sys
@@ -24,6 +23,7 @@ from gradpm.record.tracebacks import splice, strip
 
 if TYPE_CHECKING:
     from gradpm.record.patches import Patches
+    from gradpm.record.recorder import Recorder
     from gradpm.record.tracebacks import Stands
 
 DISPATCH = torch.overrides.handle_torch_function.__code__
@@ -31,15 +31,15 @@ DISPATCH = torch.overrides.handle_torch_function.__code__
 
 def install(patches: Patches) -> None:
     """Put the stand-ins in place."""
-    stands = patches.recorder.stands
+    recorder = patches.recorder
     for name in ("walk_tb", "_walk_tb_with_full_positions"):
         original = getattr(traceback, name, None)
         if original is not None:
-            patches.set(traceback, name, _tb_walker(original, stands))
-    patches.set(traceback, "walk_stack", _stack_walker(stands))
-    patches.set(inspect, "getouterframes", _outer_frames(stands))
-    patches.set(inspect, "getinnerframes", _inner_frames(stands))
-    patches.set(warnings, "warn", _warn(stands))
+            patches.set(traceback, name, _tb_walker(original, recorder))
+    patches.set(traceback, "walk_stack", _stack_walker(recorder))
+    patches.set(inspect, "getouterframes", _outer_frames(recorder))
+    patches.set(inspect, "getinnerframes", _inner_frames(recorder))
+    patches.set(warnings, "warn", _warn(recorder))
 
 
 def visible(frame: FrameType | None, stands: Stands) -> Iterator[FrameType]:
@@ -58,67 +58,70 @@ def visible(frame: FrameType | None, stands: Stands) -> Iterator[FrameType]:
         frame = frame.f_back if frame is not None else None
 
 
-def _tb_walker(original: Any, stands: Stands) -> Any:
+def _shown(frame: FrameType | None, stands: Stands) -> list[FrameType]:
+    return list(visible(frame, stands))
+
+
+def _tb_walker(original: Any, recorder: Recorder) -> Any:
     @functools.wraps(original)
     def walk(tb: Any) -> Any:
-        with contextlib.suppress(Exception):
-            splice(tb, stands)
+        recorder.guard("frame tap", splice, tb, recorder.stands)
         return original(tb)
 
     return walk
 
 
-def _stack_walker(stands: Stands) -> Any:
+def _stack_walker(recorder: Recorder) -> Any:
     original = traceback.walk_stack
 
     @functools.wraps(original)
     def walk_stack(f: FrameType | None) -> Iterator[tuple[FrameType, int]]:
         if f is None:
             return original(f)  # counts frames from where it is consumed
-        try:
-            shown = list(visible(f, stands))
-        except Exception:
+        shown = recorder.guard("frame tap", _shown, f, recorder.stands)
+        if shown is None:
             return original(f)
         return ((frame, frame.f_lineno) for frame in shown)
 
     return walk_stack
 
 
-def _outer_frames(stands: Stands) -> Any:
+def _outer_frames(recorder: Recorder) -> Any:
     original = inspect.getouterframes
 
     @functools.wraps(original)
     def getouterframes(frame: Any, context: int = 1) -> Any:
         found = original(frame, context)
-        try:
-            shown = {id(one) for one in visible(frame, stands)}
-        except Exception:
+        shown = recorder.guard("frame tap", _shown, frame, recorder.stands)
+        if shown is None:
             return found
-        return [one for one in found if id(one.frame) in shown]
+        ids = {id(one) for one in shown}
+        return [one for one in found if id(one.frame) in ids]
 
     return getouterframes
 
 
-def _inner_frames(stands: Stands) -> Any:
+def _inner_frames(recorder: Recorder) -> Any:
     original = inspect.getinnerframes
 
     @functools.wraps(original)
     def getinnerframes(tb: Any, context: int = 1) -> Any:
-        with contextlib.suppress(Exception):
-            splice(tb, stands)
+        recorder.guard("frame tap", splice, tb, recorder.stands)
         return original(tb, context)
 
     return getinnerframes
 
 
-def _warn(stands: Stands) -> Any:
+def _warn(recorder: Recorder) -> Any:
     """`stacklevel` counts frames: it has to count as without ours."""
     original = warnings.warn
 
     @functools.wraps(original)
     def warn(message: Any, *args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(Exception):
-            args, kwargs = _with_level(args, kwargs, sys._getframe(1), stands)
+        frame = sys._getframe(1)
+        levelled = recorder.guard("frame tap", _with_level, args, kwargs, frame, recorder.stands)
+        args, kwargs = levelled or _one_more(args, kwargs)
+        del frame
         try:
             original(message, *args, **kwargs)
         except BaseException as error:
@@ -126,6 +129,13 @@ def _warn(stands: Stands) -> Any:
             raise
 
     return warn
+
+
+def _one_more(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of `warn`, with a level that counts the stand-in: all else has failed."""
+    if len(args) > 1:
+        return (args[0], args[1] + 1, *args[2:]), kwargs
+    return args, {**kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1}
 
 
 def _with_level(args: Any, kwargs: Any, frame: FrameType, stands: Stands) -> tuple[Any, Any]:

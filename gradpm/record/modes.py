@@ -11,6 +11,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +28,7 @@ def install(patches: Patches) -> None:
     """Put the stand-ins in place."""
     recorder = patches.recorder
     _asked(patches, recorder)
-    _listed(patches)
+    _listed(patches, recorder)
     import torch.jit._trace as tracing
 
     for owner in (torch.jit, tracing):
@@ -40,15 +41,24 @@ def install(patches: Patches) -> None:
 @contextlib.contextmanager
 def suspended(recorder: Recorder) -> Iterator[None]:
     """This thread's tap does not act inside."""
-    tap = recorder.tap()
-    place = tap.place_in_stack()
-    if place is not None:
-        tap.leave()
+    place = recorder.guard("mode tap", _step_aside, recorder)
     try:
         yield
     finally:
         if place is not None:
-            tap.enter_at(place)
+            recorder.guard("mode tap", _step_back, recorder, place)
+
+
+def _step_aside(recorder: Recorder) -> int | None:
+    tap = recorder.tap()
+    place = tap.place_in_stack()
+    if place is not None:
+        tap.leave()
+    return place
+
+
+def _step_back(recorder: Recorder, place: int) -> None:
+    recorder.tap().enter_at(place)
 
 
 def _asked(patches: Patches, recorder: Recorder) -> None:
@@ -65,31 +75,33 @@ def _asked(patches: Patches, recorder: Recorder) -> None:
     patches.set(torch.overrides, "has_torch_function", has_torch_function)
 
 
-def _listed(patches: Patches) -> None:
+def _listed(patches: Patches, recorder: Recorder) -> None:
     """What torch.overrides says of the modes that are on, when the program asks and not torch."""
     overrides: Any = torch.overrides
     stack_of, top_of = (
         overrides._get_current_function_mode_stack, overrides._get_current_function_mode,
     )  # fmt: skip
 
-    def others() -> list[Any]:
-        return [mode for mode in stack_of() if type(mode) is not OpTap]
+    def shown(asker: FrameType) -> list[Any]:
+        modes = stack_of()
+        return modes if _is_torchs(asker) else [m for m in modes if type(m) is not OpTap]
 
     @functools.wraps(stack_of)
     def _get_current_function_mode_stack() -> Any:
-        return stack_of() if _asked_by_torch() else others()
+        found = recorder.guard("mode tap", shown, sys._getframe(1))
+        return [mode for mode in stack_of() if type(mode) is not OpTap] if found is None else found
 
     @functools.wraps(top_of)
     def _get_current_function_mode() -> Any:
-        return top_of() if _asked_by_torch() else next(reversed(others()), None)
+        found = recorder.guard("mode tap", shown, sys._getframe(1))
+        return next(reversed(_get_current_function_mode_stack() if found is None else found), None)
 
     patches.set(overrides, stack_of.__name__, _get_current_function_mode_stack)
     patches.set(overrides, top_of.__name__, _get_current_function_mode)
 
 
-def _asked_by_torch() -> bool:
-    asker = sys._getframe(2).f_globals.get("__name__", "")
-    return str(asker).partition(".")[0] == "torch"
+def _is_torchs(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "torch"
 
 
 def _without(recorder: Recorder, original: Any) -> Any:
@@ -114,6 +126,9 @@ def _swap(recorder: Recorder) -> Any:
     @functools.wraps(original)
     def swap_tensors(t1: Any, t2: Any) -> None:
         kept = recorder.guard("swap tap", _let_go, recorder, (t1, t2))
+        if kept is None:  # recording has stopped: nothing needs to be held any more
+            recorder.identity.known.clear()
+            recorder.leaves.known.clear()
         try:
             original(t1, t2)  # type: ignore[no-untyped-call]
         except BaseException as error:

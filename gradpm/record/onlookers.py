@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import sys
@@ -14,6 +13,7 @@ from gradpm.record.tracebacks import splice
 
 if TYPE_CHECKING:
     from gradpm.record.patches import Patches
+    from gradpm.record.recorder import Recorder
     from gradpm.record.tracebacks import Stands
 
 
@@ -25,20 +25,22 @@ def install(patches: Patches) -> None:
     """
     if "logging" in sys.modules:
         kind: Any = sys.modules["logging"].Logger
-        patches.set(kind, "findCaller", _caller_finder(kind, patches.recorder.stands))
+        patches.set(kind, "findCaller", _caller_finder(kind, patches.recorder))
     if "bdb" in sys.modules:
         debugger(patches)
 
 
-def _caller_finder(kind: Any, stands: Stands) -> Any:
+def _caller_finder(kind: Any, recorder: Recorder) -> Any:
     original = kind.findCaller
 
     @functools.wraps(original)
     def findCaller(self: Any, stack_info: bool = False, stacklevel: int = 1) -> Any:
         hidden = 1  # this frame
         if stacklevel > 1:
-            with contextlib.suppress(Exception):
-                hidden += _hidden_below(sys._getframe(1), stacklevel, stands)
+            frame = sys._getframe(1)
+            more = recorder.guard("frame tap", _hidden_below, frame, stacklevel, recorder.stands)
+            hidden += more or 0
+            del frame
         return original(self, stack_info, stacklevel + hidden)
 
     return findCaller
@@ -59,19 +61,25 @@ def _hidden_below(frame: FrameType | None, level: int, stands: Stands) -> int:
 def debugger(patches: Patches) -> None:
     """Stand in for where pdb collects its stack, once there is a pdb."""
     kind: Any = sys.modules["bdb"].Bdb
-    original, stands = kind.get_stack, patches.recorder.stands
+    original, recorder = kind.get_stack, patches.recorder
     if getattr(original, "__wrapped__", None) is not None:
         return
 
     @functools.wraps(original)
     def get_stack(self: Any, f: Any, t: Any) -> Any:
-        with contextlib.suppress(Exception):
-            splice(t, stands)
+        recorder.guard("debugger tap", splice, t, recorder.stands)
         stack, index = original(self, f, t)
         if f is None:
             return stack, index
-        shown = {id(frame) for frame in visible(f, stands)}
-        outer = [entry for entry in stack[: index + 1] if id(entry[0]) in shown]
+        outer = recorder.guard("debugger tap", _outer, stack[: index + 1], f, recorder.stands)
+        if outer is None:
+            return stack, index
         return outer + stack[index + 1 :], max(0, len(outer) - 1)
 
     patches.set(kind, "get_stack", get_stack)
+
+
+def _outer(stack: list[Any], frame: FrameType, stands: Stands) -> list[Any]:
+    """Those of the debugger's (frame, line) pairs that would be there without gradpm."""
+    shown = {id(one) for one in visible(frame, stands)}
+    return [entry for entry in stack if id(entry[0]) in shown]

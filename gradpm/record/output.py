@@ -105,6 +105,11 @@ class Output:
         """Why writing stopped; None while it goes on."""
         return self.writer.stopped if self.writer is not None else None
 
+    @property
+    def takes(self) -> bool:
+        """Whether there is a file, and what was given to it has got there."""
+        return self.writer is not None and self.writer.takes
+
     def open(self) -> LogWriter:
         """The writer, opened now if need be."""
         if self.writer is None:

@@ -17,6 +17,7 @@ from gradpm.record import amp, compiling, frames, modes, onlookers, stepping, th
 from gradpm.record.locks import LOCK
 from gradpm.record.plans import Plan
 from gradpm.record.tracebacks import strip
+from gradpm.record.within import within
 from gradpm.trace.schema import Op
 
 if TYPE_CHECKING:
@@ -163,12 +164,17 @@ class Patches:
             except BaseException as error:
                 strip(error)
                 if recorder.on:
-                    plan = (Plan.OP, recorder.strings.id("backward"), "backward")
                     given = (list(outputs), list(grads))
-                    recorder.tap().raised(plan, given, None, error, sys._getframe(1))
+                    recorder.guard(
+                        "engine tap", self._raised, "backward", given, error, sys._getframe(1)
+                    )
                 raise
 
         self.set(torch.autograd, "_make_grads", _make_grads)
+
+    def _raised(self, name: str, args: Any, error: BaseException, frame: Any) -> None:
+        plan = (Plan.OP, self.recorder.strings.id(name), name)
+        self.recorder.tap().raised(plan, args, None, error, frame)
 
     def _parameter(self) -> None:
         recorder, stand = self.recorder, self.recorder.stands.call
@@ -180,8 +186,10 @@ class Patches:
             except BaseException as error:
                 strip(error, recorder.stands)
                 if recorder.on:
-                    plan = (Plan.OP, recorder.strings.id("Parameter"), "Parameter")
-                    recorder.tap().raised(plan, (data,), None, error, sys._getframe(1))
+                    recorder.guard(
+                        "parameter tap", self._raised, "Parameter", (data,), error,
+                        sys._getframe(1),
+                    )  # fmt: skip
                 raise
             if recorder.on:
                 recorder.guard("parameter tap", recorder.parameter, made, data, sys._getframe(1))
@@ -240,8 +248,7 @@ class Patches:
         original = torch.autograd.Function.__dict__["apply"]
 
         def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            tap = recorder.tap()
-            place, tap.place = tap.place, tap.place | int(Op.IN_FUNCTION)
+            tap, place = within(recorder, Op.IN_FUNCTION)
             try:
                 result = original.__get__(None, cls)(*args, **kwargs)
             except BaseException as error:
@@ -275,8 +282,7 @@ class Patches:
 
         @functools.wraps(original)
         def checkpoint(function: Any, *args: Any, **kwargs: Any) -> Any:
-            tap = recorder.tap()
-            place, tap.place = tap.place, tap.place | int(Op.CHECKPOINT)
+            tap, place = within(recorder, Op.CHECKPOINT)
             try:
                 result = original(function, *args, **kwargs)
             except BaseException as error:

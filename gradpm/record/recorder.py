@@ -15,7 +15,7 @@ import torch
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
 from gradpm.record.errors import Errors
-from gradpm.record.faults import HERE, is_ours, say
+from gradpm.record.faults import HERE, is_ours, listen, say, unlisten
 from gradpm.record.growth import Growth
 from gradpm.record.identity import Identity
 from gradpm.record.leaves import Leaves
@@ -64,6 +64,7 @@ class Recorder(Beside):
         self._taps: dict[int, OpTap] = {}
         self._threads = 0
         self._paused = False
+        self._faulted = False
         self.patches = Patches(self)
         self._begin(name)
         self._hide_own_frames()
@@ -91,6 +92,7 @@ class Recorder(Beside):
         self.steps = 0
         self.last_op = 0  # of threads that have ended
         self._has_opened = False
+        self._sealed = False
         self.has_learned = False  # whether autograd was used at all
         self.next_op = itertools.count(1).__next__
         self._last_flush = time.monotonic()
@@ -180,21 +182,26 @@ class Recorder(Beside):
         """Something of gradpm's own failed: say so in the trace, stop, let training go on."""
         if isinstance(fault, RecursionError):
             return  # the user's program is at its depth limit: lose the row, not the recording
-        if not self.on:
+        if self._faulted:
             return
-        self.on = False
-        import traceback
-
-        text = "".join(traceback.format_exception(fault))[-4000:]
-        if os.environ.get("GRADPM_DEBUG"):
-            say(text)
+        self._faulted, self.on = True, False
+        told = f"{type(fault).__name__}: {fault}"
         try:
-            self.note("stopped", {"where": where, "fault": f"{type(fault).__name__}: {fault}"})
-            self.note("stopped_at", text)
-            self.flush(force=True)
+            import traceback
+
+            text = "".join(traceback.format_exception(fault))[-4000:]
+            if os.environ.get("GRADPM_DEBUG"):
+                say(text)
+            if not self._sealed:
+                self.note("stopped", {"where": where, "fault": told})
+                self.note("stopped_at", text)
+                self.flush(force=True)
+                if self.output.takes:
+                    return
         except Exception as second:
             self.output.most_bytes = 0
-            say(f"gradpm: recording stopped: {second}\n")
+            told += "" if str(second) == str(fault) else f"; the trace cannot say so: {second}"
+        say(f"gradpm: recording stopped: {where}: {told}\n")
 
     # -- what the taps ask -------------------------------------------------------
 
@@ -256,8 +263,14 @@ class Recorder(Beside):
     # -- life --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Install every tap."""
+        """Install every tap; all or none."""
         self.on = True
+        listen(self.fault)
+        self.guard("start", self._install)
+        if self._faulted:
+            self.remove()
+
+    def _install(self) -> None:
         self.patches.install()
         self.tap().__enter__()  # type: ignore[no-untyped-call]
 
@@ -265,24 +278,20 @@ class Recorder(Beside):
         """Another recording begins inside this one: stand aside."""
         self._paused = self.on
         self.on = False
-        self.tap().leave()
-        self.patches.lift()
-        self.stacks.forget_frames()
+        for act in (self._leave, self.patches.lift, self.stacks.forget_frames):
+            self.guard("pause", act)
 
     def resume(self) -> None:
         """It has ended."""
-        self.patches.lay()
-        self.tap().__enter__()  # type: ignore[no-untyped-call]
-        self.on = self._paused
+        self.guard("pause", self._lay)
+        self.on = self._paused and not self._faulted
 
     def finish(self) -> None:
         """Seal the file; idempotent."""
         if os.getpid() != self._pid:
             return
-        used = self.has_used_autograd() or (self.is_root and self.ops_so_far() > 1)
-        if self.output.writer is not None or self.always_writes or used:
-            self.guard("end", self._seal)
-        self.on = False
+        self.guard("end", self._seal)
+        self.on, self._sealed = False, True
         self.guard("end", self.output.close)
 
     def has_used_autograd(self) -> bool:
@@ -294,15 +303,25 @@ class Recorder(Beside):
         return any(flag & Op.OUT_REQUIRES for flag in self.ops.fixed[4 :: self.ops.width])
 
     def _seal(self) -> None:
-        ending(self)
-        self.flush(force=True)
+        used = self.has_used_autograd() or (self.is_root and self.ops_so_far() > 1)
+        if self.output.writer is not None or self.always_writes or used:
+            ending(self)
+            self.flush(force=True)
 
     def remove(self) -> None:
         """Leave torch exactly as it was found."""
         self.on = False
-        self.tap().leave()
-        self.patches.remove()
-        self.singular.remove()
-        self.stacks.forget_frames()
+        self.guard("end", unlisten, self.fault)
+        for act in (
+            self._leave, self.patches.remove, self.singular.remove, self.stacks.forget_frames,
+        ):  # fmt: skip
+            self.guard("end", act)
         self.identity.known.clear()
         self.leaves.known.clear()
+
+    def _lay(self) -> None:
+        self.patches.lay()
+        self.tap().__enter__()  # type: ignore[no-untyped-call]
+
+    def _leave(self) -> None:
+        self.tap().leave()

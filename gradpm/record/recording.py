@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from gradpm.errors import GradpmError
+from gradpm.record.faults import say
 from gradpm.record.options import Options
 from gradpm.record.recorder import Recorder
 from gradpm.record.tracebacks import splice_chain
@@ -36,11 +38,20 @@ class Recording:
     def __enter__(self) -> Recording:
         if self._recorder is not None:
             raise RuntimeError("this recording has begun already: make another one")
-        self._recorder = recorder = Recorder(lambda: str(self.path), self._options)
-        recorder.always_writes = True
-        recorder.output.open()  # a folder that is not there is told here, not at the end
-        begin(recorder)
+        try:
+            self._recorder = self._begun()
+        except GradpmError:
+            raise  # a folder that is not there is told here, not at the end
+        except Exception as fault:
+            say(f"gradpm: recording is off: {type(fault).__name__}: {fault}\n")
         return self
+
+    def _begun(self) -> Recorder:
+        recorder = Recorder(lambda: str(self.path), self._options)
+        recorder.always_writes = True
+        recorder.output.open()
+        begin(recorder)
+        return recorder
 
     def __exit__(
         self,
@@ -54,7 +65,7 @@ class Recording:
         if error is not None and recorder.on:
             recorder.guard("end", recorder.errors.uncaught, error, traceback)
         recorder.guard("end", splice_chain, error, recorder.stands)
-        end(recorder)
+        recorder.guard("end", end, recorder)
 
     @property
     def findings(self) -> list[Finding]:
@@ -83,9 +94,9 @@ class Recording:
 def begin(recorder: Recorder) -> None:
     """Let this one record; who has recorded until now pauses."""
     if _open:
-        _open[-1].pause()
+        _open[-1].guard("pause", _open[-1].pause)
     _open.append(recorder)
-    recorder.start()
+    recorder.guard("start", recorder.start)
 
 
 def end(recorder: Recorder) -> None:
@@ -94,7 +105,7 @@ def end(recorder: Recorder) -> None:
         return
     was_on_top = _open[-1] is recorder
     _open.remove(recorder)
-    recorder.finish()
-    recorder.remove()
+    recorder.guard("end", recorder.finish)
+    recorder.guard("end", recorder.remove)
     if was_on_top and _open:
-        _open[-1].resume()
+        _open[-1].guard("pause", _open[-1].resume)

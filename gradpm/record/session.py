@@ -42,7 +42,7 @@ def _name(options: Options) -> Callable[[], str]:
 
 def _finish() -> None:
     if _current is not None:
-        _current.finish()
+        _current.guard("end", _current.finish)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -70,10 +70,11 @@ def _uncaught(recorder: Recorder, error: BaseException, traceback: Any) -> None:
 def _forked() -> None:
     """We are a forked child: our own file, should we come to use autograd."""
     if _current is not None:
-        try:
-            _current.begin_again(_name(_current.options))
-        except Exception:
-            _current.on = False
+        _current.guard("fork", _begin_again, _current)
+
+
+def _begin_again(recorder: Recorder) -> None:
+    recorder.begin_again(_name(recorder.options))
 
 
 # -- processes that leave without python's goodbye --------------------------------

@@ -35,6 +35,7 @@ DISPATCH = torch.overrides.handle_torch_function.__code__
 FLUSH_AT = 8192
 MOST_PLANS = 8192
 
+UNKNOWN = (int(Plan.PASS), 0, "")
 GRAD_ENABLED, INFERENCE = int(Op.GRAD_ENABLED), int(Op.INFERENCE)
 IN_REQUIRES, OUT_REQUIRES = int(Op.IN_REQUIRES), int(Op.OUT_REQUIRES)
 RAISED, UNSEEN, LEFT = int(Op.RAISED), int(Op.UNSEEN), int(Op.LEFT)
@@ -74,7 +75,7 @@ class OpTap(TorchFunctionMode):
     ) -> Any:
         plan = self.plans.get(func)
         if plan is None:
-            plan = self.learn(func)
+            plan = self.recorder.guard("op tap", self.learn, func) or UNKNOWN
         how = plan[0]
         if how == PASS:
             return self.passed(func, args, kwargs)
@@ -106,7 +107,7 @@ class OpTap(TorchFunctionMode):
                 result = tuple(result)
         except BaseException as error:
             strip(error, self.stands)
-            self.raised(plan, args, kwargs, error, frame)
+            self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
             raise
         try:
             self.row(plan, args, kwargs, result, frame, before, 0, where)
@@ -137,14 +138,10 @@ class OpTap(TorchFunctionMode):
 
     def learn(self, func: Any) -> tuple[int, int, str]:
         """Decide once what to do with a function."""
-        try:
-            how, name = plan_of(func)
-            plan = (int(how), self.recorder.strings.id(name), name)
-            if len(self.plans) < MOST_PLANS and is_lasting(func):
-                self.plans[func] = plan
-        except Exception as fault:
-            self.recorder.fault("op tap", fault)
-            return (Plan.PASS, 0, "")
+        how, name = plan_of(func)
+        plan = (int(how), self.recorder.strings.id(name), name)
+        if len(self.plans) < MOST_PLANS and is_lasting(func):
+            self.plans[func] = plan
         return plan
 
     def is_on(self) -> bool:
@@ -317,11 +314,5 @@ class OpTap(TorchFunctionMode):
         frame: FrameType,
     ) -> None:
         """Write the row of a call that raised, and the exception once."""
-        try:
-            op = self.row(plan, args, kwargs, None, frame, None, RAISED)
-            with torch._C.DisableTorchFunction():
-                self.recorder.op_raised(self, args, kwargs, error, op, frame)
-        except Exception as fault:
-            if not is_ours(fault):
-                raise
-            self.recorder.fault("op tap", fault)
+        op = self.row(plan, args, kwargs, None, frame, None, RAISED)
+        self.recorder.op_raised(self, args, kwargs, error, op, frame)

@@ -18,7 +18,7 @@ import sys
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
-from gradpm.record.faults import HERE
+from gradpm.record.faults import HERE, tell
 
 
 def _call(function: Any, args: Any, kwargs: Any) -> Any: return function(*args, **kwargs) if kwargs else function(*args)  # noqa: E501  # fmt: skip
@@ -43,7 +43,8 @@ class Stands:
         """`function(*args, **kwargs)` as if called from this frame's line."""
         try:
             code = self.of(frame)
-        except Exception:
+        except Exception as fault:
+            tell("op tap", fault)
             code = PLAIN_CALL
         if sys.gettrace() is None and sys.getprofile() is None:
             return FunctionType(code, frame.f_globals)(function, args, kwargs)
@@ -99,11 +100,14 @@ class Stands:
 
 def strip(error: BaseException, stands: Stands | None = None) -> None:
     """Take gradpm's frames off the outer end of an exception's traceback."""
-    traceback = error.__traceback__
-    while traceback is not None and _is_own(traceback, stands):
-        traceback = traceback.tb_next
-    if traceback is not error.__traceback__:
-        error.__traceback__ = traceback
+    try:
+        traceback = error.__traceback__
+        while traceback is not None and _is_own(traceback, stands):
+            traceback = traceback.tb_next
+        if traceback is not error.__traceback__:
+            error.__traceback__ = traceback
+    except Exception as fault:
+        tell("traceback tap", fault)
 
 
 def _is_own(traceback: TracebackType, stands: Stands | None) -> bool:

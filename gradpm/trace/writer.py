@@ -83,6 +83,11 @@ class LogWriter:
             writer._rows_in_all += info.rows
         return writer
 
+    @property
+    def takes(self) -> bool:
+        """Whether the file is open, and nothing has failed so far."""
+        return self._fd is not None and self.stopped is None
+
     def frame(
         self, table: int, rows: int, columns: Sequence[tuple[str, array[Any] | bytes]]
     ) -> None:
@@ -92,7 +97,7 @@ class LogWriter:
         The columns are copied: the caller may clear them at once. Raises ValueError for
         a frame over the limits, which is then not kept.
         """
-        if self._fd is None or self.stopped is not None:
+        if not self.takes:
             return
         packed = self._pack(layout.DATA, table, rows, self._next_row.get(table, 0), columns)
         if self._is_full(rows):
@@ -110,7 +115,7 @@ class LogWriter:
 
     def commit(self) -> bool:
         """Write all frames since the last commit, and a mark; whether they are in the file."""
-        if self._fd is None or self.stopped is not None:
+        if not self.takes:
             return False
         if not self._pending:
             return True
