@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from launching import ROOT, environment
 
+from gradpm.trace.model import Trace
+
 PROGRAMS = sorted(Path(__file__).with_name("invisible").glob("*.py"))
 DIRECTIVE = re.compile(r"^# (env|stdin): (.*)$", re.MULTILINE)
 NUMBERS = re.compile(r"0x[0-9a-f]{6,}")
@@ -72,6 +74,8 @@ def test_the_program_cannot_tell(program: Path, tmp_path: Path) -> None:
     shutil.copy(program, tmp_path / "train.py")  # a name that hides no module
     env = dict(pair.split("=") for pair in told.get("env", "").split())
     assert_same(["train.py", "--lr", "0.1"], tmp_path, told.get("stdin", "given"), **env)
+    traces = list(tmp_path.rglob("*.gpm"))
+    assert [path.name for path in traces if "stopped" in Trace(path).meta] == []
 
 
 INLINE = """import sys, torch

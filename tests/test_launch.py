@@ -17,6 +17,7 @@ from launching import GRADPM, ROOT, STUB_TORCH, assert_same, both, environment, 
 from gradpm.errors import OutputError, ScriptNotFound, UsageError
 from gradpm.launch import choose, traces_of, work_out
 from gradpm.launch.child import BOOT
+from gradpm.trace.model import Trace
 
 
 @pytest.fixture
@@ -413,6 +414,26 @@ def test_a_trace_is_numbered_rather_than_overwritten(
     assert choose("train", str(tmp_path), force=False).name == "train-3.gpm"
     monkeypatch.setenv("RANK", "1")
     assert choose("train", None, force=False).name == "train.gpm"
+
+
+def test_two_runs_at_once_have_a_file_each(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import os, time, torch\nopen(f'here{os.getpid()}', 'w').close()\n"
+        "while sum(name.startswith('here') for name in os.listdir('.')) < 2: time.sleep(0.02)\n"
+        "(torch.ones(2, requires_grad=True) * 2).sum().backward()\n"
+    )
+    words = [*GRADPM, "run", "train.py"]
+    env = environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    both_runs = [subprocess.Popen(words, cwd=tmp_path, env=env) for _ in range(2)]
+    assert [run.wait(timeout=120) for run in both_runs] == [0, 0]
+    found = [Trace(tmp_path / name) for name in ("train.gpm", "train-2.gpm")]
+    assert len({trace.meta["pid"] for trace in found}) == 2
+
+
+def test_python_stays_and_asks_once_where_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import torch\nx = torch.ones(2, requires_grad=True)\n")
+    asked = "(x * 3).sum().backward()\nprint(x.grad)\n"
+    assert_same(["train.py"], tmp_path, asked, PYTHONINSPECT="1")
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_run(tmp_path: Path) -> None:

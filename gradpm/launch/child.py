@@ -61,11 +61,13 @@ def run(command: Command, trace: Path, options: Mapping[str, object]) -> Ended:
 
 def leave_as(status: int) -> int:
     """End this process by the child's signal, without a second core dump, or return its status."""
-    if status >= 0:
+    if status >= 0 and not sys.flags.inspect:
         return status
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    if status >= 0:  # PYTHONINSPECT was meant for the child: ours would stay and ask, too
+        os._exit(status)
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import glob
 import os
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from gradpm.errors import OutputError
+from gradpm.launch.claims import claim
 
 _SLACK = 2.0
 """Seconds by which a file system's clock may lag behind ours."""
@@ -29,10 +30,10 @@ def choose(stem: str, output: str | None, *, force: bool) -> Path:
     if wanted.exists() and not wanted.is_file():  # /dev/null, a pipe
         raise OutputError(f"{wanted} is no plain file", "a trace needs one of its own")
     _must_be_writable(wanted.parent)
-    if force or not _taken(wanted):
+    if force:
         return wanted
     numbered = (wanted.with_name(f"{wanted.stem}-{n}{wanted.suffix}") for n in count(2))
-    return next(path for path in numbered if not _taken(path))
+    return next(path for path in chain([wanted], numbered) if not _taken(path) and claim(path))
 
 
 def siblings(main: Path) -> list[Path]:

@@ -73,8 +73,9 @@ class Errors:
     ) -> int:
         kind = type(error)
         name = kind.__name__
-        if kind.__module__ not in ("builtins", "__main__"):
-            name = f"{kind.__module__}.{name}"
+        home = kind.__module__
+        if type(home) is str and home not in ("builtins", "__main__"):
+            name = f"{home}.{name}"
         place = (name, stack)
         if not uncaught:
             times, first = self._places.get(place, (0, self.count))
@@ -82,7 +83,7 @@ class Errors:
             if times >= 3 or self.count >= MOST:
                 return min(first, max(self.count - 1, 0))
         strings = self.recorder.strings
-        message = _text(error)
+        message = text_of(error)
         detail: dict[str, Any] = {}
         if error.__traceback__ is not None:
             detail["stack"] = self._frames_of(error)
@@ -118,8 +119,8 @@ class Errors:
         return stack
 
 
-def _text(error: BaseException) -> str:
-    """What an exception says; a user's own may fail to say it."""
+def text_of(error: BaseException) -> str:
+    """What an exception says; one of the program's own may fail to say it."""
     try:
         return str(error)[:LONGEST]
     except Exception as odd:
@@ -131,6 +132,6 @@ def _led_by(error: BaseException) -> list[list[str]]:
     found: list[list[str]] = []
     before = error.__cause__ or error.__context__
     while before is not None and len(found) < 8:
-        found.append([type(before).__name__, _text(before)])
+        found.append([type(before).__name__, text_of(before)])
         before = before.__cause__ or before.__context__
     return found

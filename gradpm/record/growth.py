@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.held import fields_of, home_of
+
 if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
 
@@ -72,7 +74,7 @@ class Growth:
         self, name: str, value: Any, wanted: set[int], seen: set[int], depth: int
     ) -> tuple[str, int]:
         """(path, how many of the wanted it holds) of the best container in or below a value."""
-        if depth > DEEPEST or id(value) in seen or type(value).__module__ == "builtins.module":
+        if depth > DEEPEST or id(value) in seen:
             return "", 0
         kind = type(value)
         if kind in (list, tuple, dict, deque, set):
@@ -84,10 +86,8 @@ class Growth:
                 if not isinstance(item, torch.Tensor):
                     best = max(best, self._search(name, item, wanted, seen, depth + 1), key=_count)
             return best
-        fields = getattr(value, "__dict__", None)
-        if kind.__module__.partition(".")[0] in ("torch", "builtins", "numpy") or not isinstance(
-            fields, dict
-        ):
+        fields = fields_of(value)
+        if not fields or home_of(kind) in ("torch", "builtins", "numpy"):
             return "", 0
         seen.add(id(value))
         best = ("", 0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.held import fields_of, home_of, modules_in, shown_key
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import FileKind, LeafKind, Table
 
@@ -108,9 +109,9 @@ class Names:
                 self._item(f"{name}[{index}]", item, found, backward)
         elif kind is dict and 0 < len(value) <= 64:
             for key, item in list(value.items()):
-                self._item(f"{name}[{key!r}]" if kind is dict else name, item, found, backward)
-        elif kind.__module__.partition(".")[0] not in ("torch", "builtins", "numpy"):
-            for field, item in list(getattr(value, "__dict__", {}).items())[:64]:
+                self._item(f"{name}[{shown_key(key)}]", item, found, backward)
+        elif home_of(kind) not in ("torch", "builtins", "numpy"):
+            for field, item in list(fields_of(value).items())[:64]:
                 prefix = field if name == "self" else f"{name}.{field}"
                 self._item(prefix, item, found, backward)
 
@@ -144,7 +145,7 @@ class Names:
             found.setdefault(id(module), (module, ""))
         inner: set[int] = set()
         for module, _ in list(found.values()):
-            inner.update(id(child) for child in module.modules() if child is not module)
+            inner.update(id(child) for _, child in modules_in(module) if child is not module)
         for module, variable in found.values():
             if id(module) not in inner:
                 self._root(module, variable, backward)
@@ -159,11 +160,11 @@ class Names:
                 self._item(name, value, {}, backward)
             elif type(value) is dict and 0 < len(value) <= 16 and not field.startswith("_"):
                 for key, item in list(value.items()):
-                    self._item(f"{name}[{key!r}]", item, {}, backward)
+                    self._item(f"{name}[{shown_key(key)}]", item, {}, backward)
 
     def _root(self, root: Any, variable: str, backward: int) -> None:
         recorder = self.recorder
-        for path, module in root.named_modules():
+        for path, module in modules_in(root):
             which = recorder.scopes.module(module)
             self._add(MODULE_NAME, which, path, variable, backward)
             self._attributes(module, ".".join(filter(None, (variable, path))), backward)

@@ -117,6 +117,10 @@ class Output:
             self.writer = LogWriter(self.path)
         return self.writer
 
+    def stop(self, reason: str) -> bool:
+        """Write no more but this reason; whether that is in the file."""
+        return self.writer is not None and self.writer.stop(int(Table.STOPPED), reason)
+
     def close(self) -> None:
         """Seal the file, if there is one."""
         if self.writer is not None:

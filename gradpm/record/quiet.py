@@ -12,6 +12,8 @@ import torch
 from torch._C._autograd import _enable_record_function, _profiler_enabled
 from torch.utils._python_dispatch import _disable_current_modes
 
+from gradpm.record.held import home_of
+
 MEASURED = frozenset(
     (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 )
@@ -78,7 +80,7 @@ def answers_itself(tensor: Any) -> bool:
     if kind is torch.Tensor or kind is torch.nn.Parameter:
         return False
     own = getattr(getattr(kind, "__torch_dispatch__", None), "__func__", None) is not None
-    return own and kind.__module__.partition(".")[0] != "torch"
+    return own and home_of(kind) != "torch"
 
 
 def is_transformed() -> bool:

@@ -14,7 +14,7 @@ import torch
 
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
-from gradpm.record.errors import Errors
+from gradpm.record.errors import Errors, text_of
 from gradpm.record.faults import HERE, is_ours, listen, say, unlisten
 from gradpm.record.growth import Growth
 from gradpm.record.identity import Identity
@@ -185,23 +185,33 @@ class Recorder(Beside):
         if self._faulted:
             return
         self._faulted, self.on = True, False
-        told = f"{type(fault).__name__}: {fault}"
+        told = f"{type(fault).__name__}: {text_of(fault)}"
+        if self._sealed:
+            say(f"gradpm: {where}: {told}\n")
+            return
         try:
             import traceback
 
             text = "".join(traceback.format_exception(fault))[-4000:]
             if os.environ.get("GRADPM_DEBUG"):
                 say(text)
-            if not self._sealed:
-                self.note("stopped", {"where": where, "fault": told})
-                self.note("stopped_at", text)
-                self.flush(force=True)
-                if self.output.takes:
-                    return
+            self.note("stopped", {"where": where, "fault": told})
+            self.note("stopped_at", text)
+            self.flush(force=True)
+            if self.output.takes:
+                return
         except Exception as second:
-            self.output.most_bytes = 0
-            told += "" if str(second) == str(fault) else f"; the trace cannot say so: {second}"
-        say(f"gradpm: recording stopped: {where}: {told}\n")
+            told += "" if text_of(second) == text_of(fault) else f"; then {second}"
+        self._say_stopped(f"{where}: {told}")
+
+    def _say_stopped(self, why: str) -> None:
+        """Why recording has stopped, in the trace if that can be, else on stderr."""
+        try:
+            if self.output.stop(why):
+                return
+        except Exception as second:
+            why += f"; then {second}"
+        say(f"gradpm: recording stopped: {why}\n")
 
     # -- what the taps ask -------------------------------------------------------
 
@@ -244,8 +254,10 @@ class Recorder(Beside):
                 self.output.open().frame(int(rows.table), count, columns)
             if self.output.writer is not None:
                 self.output.writer.commit()
-        if self.output.stopped or self.output.full:
+        if self.on and (self.output.stopped or self.output.full):
             self.on = False
+            size = f"the trace has reached its largest size, {self.options.max_size} MiB"
+            self._say_stopped(self.output.stopped or size)
 
     def _leave_to_parent(self) -> None:
         """Forked, and nobody has told us to begin again: the file is the parent's."""

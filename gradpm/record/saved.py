@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.errors import text_of
 from gradpm.record.graph import Graph
 from gradpm.record.leaves import is_leaf, version_of
 from gradpm.record.quiet import answers_itself, quiet
@@ -34,7 +35,7 @@ def saved_facts(graph: Graph, recorder: Recorder, error: BaseException) -> dict[
     """`stale`: saved tensors changed since; `freed`: nodes whose saved tensors are gone."""
     stale: list[dict[str, Any]] = []
     freed: list[int] = []
-    told = str(error)
+    told = text_of(error)
     if not (SHOWS_HOOKS or VERSIONS.search(told) or FREED in told):
         return {"stale": stale, "freed": freed}
     with quiet():

@@ -51,10 +51,12 @@ def _ending(run: Run) -> str:
 def gaps(run: Run) -> Iterator[str]:
     """What was not recorded, one sentence each."""
     dropped = run.run.get("dropped") or {}
-    if run.run.get("cut_off"):
+    stopped = dropped.get("stopped")
+    if stopped:
+        why = stopped.get("fault", stopped) if isinstance(stopped, dict) else stopped
+        yield f"Recording stopped early: {why}"
+    elif run.run.get("cut_off"):
         yield "The run was killed or still runs: the trace is complete up to its last flush."
-    if dropped.get("stopped"):
-        yield f"Recording stopped early: {dropped['stopped']}"
     if dropped.get("ops"):
         yield f"{dropped['ops']} op rows were not kept."
     if dropped.get("damaged"):

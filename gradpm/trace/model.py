@@ -68,6 +68,10 @@ class Trace:
                 known[self.string(key)] = json.loads(self.string(value))
             except (ValueError, RecursionError):
                 continue
+        _, stopped = self.table(Table.STOPPED).ragged("utf8", "length")
+        if stopped:
+            told = stopped.tobytes().decode("utf-8", "replace")
+            known.setdefault("stopped", {"where": "trace", "fault": told})
         return known
 
     @cached_property

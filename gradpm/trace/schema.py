@@ -37,6 +37,7 @@ class Table(IntEnum):
     LINK = 16
     CHANGE = 17
     LOOK = 18
+    STOPPED = 19
 
 
 class Op(IntFlag):
@@ -151,6 +152,8 @@ class LinkHow(IntEnum):
 # length per row is the column named after it with `n` before it.
 COLUMNS: dict[Table, dict[str, str]] = {
     Table.META: {"key": "I", "value": "I"},
+    # why recording ended early, in words that need no other table: those may be what failed
+    Table.STOPPED: {"length": "I", "utf8*": "B"},
     Table.STRING: {"length": "I", "utf8*": "B"},
     Table.FILE: {"path": "I", "kind": "B", "source": "I", "truncated": "B"},
     # one frame of a Python stack; parent is the caller's row, always smaller

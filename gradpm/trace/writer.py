@@ -6,6 +6,7 @@ whole". Nothing that is on disk is ever changed, so there is nothing to repair.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from array import array
@@ -124,6 +125,27 @@ class LogWriter:
             return False
         self._marks += 1
         return True
+
+    def stop(self, table: int, reason: str) -> bool:
+        """Take no more rows, and leave the reason in `table`; whether the file could take that.
+
+        The frame stands for itself. What waits for a commit is dropped: it may be the cause.
+        """
+        if self._fd is None:
+            return False
+        self.stopped, self._pending, self._pending_size = self.stopped or reason, [], 0
+        text = reason.encode("utf-8", "replace")
+        words: list[tuple[str, array[Any] | bytes]] = [
+            ("length", array("I", [len(text)])), ("utf8*", text),
+        ]  # fmt: skip
+        block = self._pack(layout.DATA, table, 1, 0, words)
+        block += _pack_head(layout.MARK, 0, 0, self._marks + 1, 0, b"", 0)
+        with contextlib.suppress(OSError):
+            if os.write(self._fd, block) == len(block):
+                self.size += len(block)
+                return True
+        self._cut()
+        return False
 
     def close(self) -> None:
         """Commit, add the index and the trailer, and let go of the file; twice is harmless.

@@ -102,9 +102,9 @@ def troubles_of(evidence: Evidence) -> str:
     if reader.damage:
         skipped = sum(one.skipped_bytes for one in reader.damage)
         return f"{name} is damaged: {skipped:,} bytes could not be read."
-    if reader.cut_off:
-        return f"{name} ends in mid-run (killed, or still running): shown up to its last flush."
     dropped = _dropped(evidence)
+    if reader.cut_off and not dropped.get("stopped"):
+        return f"{name} ends in mid-run (killed, or still running): shown up to its last flush."
     if dropped.get("stopped"):
         why = dropped["stopped"]
         why = why.get("fault", "") if isinstance(why, dict) else why
