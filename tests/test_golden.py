@@ -41,7 +41,8 @@ def test_an_earlier_trace_is_read_whole(release: str) -> None:
     assert path.stat().st_size < 60 << 10
     trace = Trace(path)
     assert trace.meta["gradpm"] == release
-    assert {table.name: len(trace.table(table)) for table in Table} == ROWS[release]
+    rows = {table.name: len(trace.table(table)) for table in Table}
+    assert {name: count for name, count in rows.items() if count} == ROWS[release]
     for table in Table:
         known = COLUMNS[table]
         for name in trace.reader.names(table):

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from gradpm.errors import ScriptNotFound
+from gradpm.launch.claims import release
 from gradpm.launch.command import Command
 
 BOOT = Path(__file__).with_name("boot")
@@ -55,6 +56,7 @@ def run(command: Command, trace: Path, options: Mapping[str, object]) -> Ended:
         status = _watch(command.argv, environment)
         return Ended(status, None if signs is None else frozenset(os.listdir(signs)))
     finally:
+        release()  # its trace, if there is one, now stands for the name itself
         if signs is not None:
             shutil.rmtree(signs, ignore_errors=True)
 

@@ -52,11 +52,11 @@ def gaps(run: Run) -> Iterator[str]:
     """What was not recorded, one sentence each."""
     dropped = run.run.get("dropped") or {}
     stopped = dropped.get("stopped")
-    if stopped:
-        why = stopped.get("fault", stopped) if isinstance(stopped, dict) else stopped
-        yield f"Recording stopped early: {why}"
-    elif run.run.get("cut_off"):
+    told = stopped if isinstance(stopped, dict) else {}
+    if run.run.get("cut_off") and told.get("where") != "trace":  # else it could not be sealed
         yield "The run was killed or still runs: the trace is complete up to its last flush."
+    if stopped:
+        yield f"Recording stopped early: {told.get('fault', stopped)}"
     if dropped.get("ops"):
         yield f"{dropped['ops']} op rows were not kept."
     if dropped.get("damaged"):
