@@ -37,7 +37,7 @@ PICTURES = (
     Picture("light", "04_encoder_cut.py", theme="gradpm-light"),
     Picture("graph", "04_encoder_cut.py", keys=("3",)),
     Picture("steps", "04_encoder_cut.py", keys=("4",)),
-    Picture("raised", "09_inplace_saved.py"),
+    Picture("raised", "09_inplace_saved.py", keys=("3",)),
     Picture("narrow", "01_detached.py", size=(80, 24)),
     Picture("phone", "01_detached.py", size=(50, 20)),
 )

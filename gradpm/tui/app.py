@@ -176,6 +176,8 @@ class GradpmApp(App[int]):
             failed = "This terminal cannot be lent to an editor."
         if failed:
             self.notify(plain(failed), markup=False, severity="warning")
+        elif self.desk is not None:
+            self.desk.source.look_again()
 
     def _lend_terminal(self, call: EditorCall) -> str:
         """Run an editor in our place. An error must not leave the block: it would never resume."""

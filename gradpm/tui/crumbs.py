@@ -44,4 +44,4 @@ def _of_raised(view: GraphView, rows: OutlineRows) -> Row:
     inner = graph.leaf == 0
     reached, total = int((graph.looked & inner).sum()), int(inner.sum())
     name = rows.place_of(graph.failed)[1].rpartition(" ")[2]
-    return [(f"✖ raised in {name}: {reached:,} of {total:,} nodes had a gradient · ", "error")]
+    return [(f"✖ raised in {name} after {reached:,} of {total:,} nodes · ", "error")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -51,7 +52,8 @@ class SourcePane(RowsPane):
         self._reason = ""
         self._role = "error"
         self._texts: dict[tuple[int, str], SourceText] = {}
-        self._changed: dict[tuple[int, str], bool | None] = {}
+        self._on_disk: dict[tuple[int, str], tuple[int, bool]] = {}
+        self._evidence: Evidence | None = None
         self._text = SourceText([])
         self._shift = 0
         self.marks: dict[int, int] = {}
@@ -74,7 +76,7 @@ class SourcePane(RowsPane):
         asked = (id(evidence), place, reason, role, others)
         if asked == self._asked and (place is None or self.line == place.line - 1):
             return  # nothing to repaint: going down a graph often stays on one line
-        self._asked, self._others = asked, others
+        self._asked, self._others, self._evidence = asked, others, evidence
         self.place, self._reason, self._role = place, reason, role
         self._shift = 0
         if place is None:
@@ -87,9 +89,8 @@ class SourcePane(RowsPane):
             source = evidence.trace.source(place.file)
             lines = evidence.trace.source_lines(place.file) if source else []
             self._texts[key] = SourceText(lines)
-            self._changed[key] = evidence.has_changed(place.file) if source else None
         self._text = self._texts[key]
-        self.title = self._heading(place, self._changed[key])
+        self.title = self._heading(place)
         self._at_lines = {one.line: why for one, why in reversed(others) if one.file == place.file}
         self._pin()
         self.rows_changed(place.line - 1)
@@ -128,12 +129,29 @@ class SourcePane(RowsPane):
             self.marks = marks
             self.refresh()
 
-    def _heading(self, place: Location, changed: bool | None) -> str:
+    def look_again(self) -> None:
+        """After an editor was here: the file may have changed."""
+        if self.place is not None:
+            self.title = self._heading(self.place)
+
+    def _has_changed(self, file: str) -> bool:
+        """Whether the file on this disk differs from the one that ran; read once per change."""
+        evidence = self._evidence
+        try:
+            when = Path(file).stat().st_mtime_ns
+        except (OSError, ValueError):
+            return False
+        key = (id(evidence), file)
+        if evidence is not None and self._on_disk.get(key, (0, False))[0] != when:
+            self._on_disk[key] = (when, bool(evidence.has_changed(file)))
+        return self._on_disk[key][1]
+
+    def _heading(self, place: Location) -> str:
         name = plain(place.file.replace("\\", "/").rpartition("/")[2])
         # `Net.__init__.<locals>.<genexpr>` is, to its reader, `Net.__init__`
         parts = [part for part in place.function.split(".") if not part.startswith("<")]
         inside = f" · {plain('.'.join(parts))}" if parts and parts != [""] else ""
-        note = " · changed on disk since the run" if changed else ""
+        note = " · changed on disk since the run" if self._has_changed(place.file) else ""
         return f"{name}{inside}{note}"
 
     @property

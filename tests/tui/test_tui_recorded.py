@@ -117,7 +117,7 @@ async def test_a_raised_backward_shows_where_it_stopped(traces: dict[str, Path])
         assert "Addmm" in rows[stopped], "the node, not the loss"
         assert "✂ add_  changes what backward" in rows[stopped + 1]
         assert sum("· not reached" in line for line in rows) >= 3
-        assert "✖ raised in Addmm:" in driven.screen, "and how far it came, below"
+        assert "✖ raised in Addmm after" in driven.screen, "and how far it came, below"
         graph = driven.app.desk.browser.graph  # type: ignore[union-attr]
         assert graph.current in graph.view.troubles, "x goes there"  # type: ignore[union-attr]
 
