@@ -76,6 +76,8 @@ class GradpmApp(App[int]):
         self.problem: GradpmError | None = None
         self.desk: Desk | None = None
         self.jobs = Jobs(self)
+        self._waited = 0
+        self._is_read = False
         self.ended_by: signal.Signals | None = None
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -95,9 +97,16 @@ class GradpmApp(App[int]):
     def on_mount(self) -> None:
         """Paint first, read after."""
         self.call_after_refresh(self._read)
+        self._waiting = self.set_interval(1, self._still_reading)
         self._heed_signals()
         if self.config.complaint:
             self.notify(plain(self.config.complaint), markup=False, severity="warning")
+
+    def _still_reading(self) -> None:
+        """A trace of a million calls takes some seconds: say that it goes on, and how long."""
+        self._waited += 1
+        about = "reading" if not self._is_read else "looking for causes"
+        self._say(f"{self._opening()} {self._waited} s\n{about} · q  quit")
 
     def _heed_signals(self) -> None:
         """To be told to end is to leave as with `q`: the terminal must be given back."""
@@ -125,16 +134,20 @@ class GradpmApp(App[int]):
         diagnose = self._diagnose or _diagnose()
         for path in self.paths:
             try:
-                several.append(Evidence.open(path, diagnose))
+                several.append(Evidence.open(path, diagnose, self._has_read))
             except GradpmError as error:
                 problems.append(error)
         return several, problems
 
+    def _has_read(self) -> None:
+        self._is_read = True
+
     def _say(self, text: str) -> None:
-        self.screen.query_one("#message", Static).update(plain(text))
+        self.screen.query_one("#message", Static).update(text)
 
     def _show(self, found: tuple[list[Evidence], list[GradpmError]]) -> None:
         self.several, problems = found
+        self._waiting.stop()
         if self.several:
             from gradpm.tui.desk import Desk
 

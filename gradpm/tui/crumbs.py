@@ -32,10 +32,18 @@ def _of_graph(pane: OutlinePane, backward: int) -> tuple[Row, Row]:
         row.append((crumb, "dim"))
     if pane.view is not None and pane.rows is not None and pane.view.outline.graph.failed >= 0:
         return row, _of_raised(pane.view, pane.rows)
+    if row and pane.view is not None and not _is_measured(pane.view):
+        return row, [("too large: no gradient measured at its nodes · ", "warning")]
     shown = pane.view.outline.graph.backward if pane.view is not None else backward
     if shown == backward or not row:
         return row, []
     return row, [(f"backward {shown + 1}, the nearest kept in full · ", "warning")]
+
+
+def _is_measured(view: GraphView) -> bool:
+    """Whether the engine was watched node by node."""
+    graph = view.outline.graph
+    return bool(graph.looked[graph.leaf == 0].any())
 
 
 def _of_raised(view: GraphView, rows: OutlineRows) -> Row:

@@ -166,7 +166,8 @@ class Desk(DeskLayout):
             role = "error" if step.kind == "cut" else "accent"
             self.show_place(step.location, reason_of(step), role)
         elif name == "graph":
-            self.show_place(*self.browser.graph.location)
+            if self.browser.graph.view is not None:  # while it is read, the source stays
+                self.show_place(*self.browser.graph.location)
             self.browser.show_crumbs()
         elif name == "parameters" and self.browser.parameters.chosen is not None:
             self.show_place(self.browser.parameters.location, "made here", "accent")

@@ -34,9 +34,12 @@ class Evidence:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path, diagnose: Diagnose) -> Evidence:
-        """Read and diagnose; raises TraceError."""
+    def open(
+        cls, path: Path, diagnose: Diagnose, has_read: Callable[[], None] = lambda: None
+    ) -> Evidence:
+        """Read, say so, and diagnose; raises TraceError."""
         trace = Trace(path)
+        has_read()
         try:
             diagnosis = diagnose(trace)
         except BaseException:

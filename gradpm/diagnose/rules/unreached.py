@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
@@ -101,19 +102,39 @@ def forgotten_loss(case: Case, serial: int) -> int:
     teach the parameter: what is missing is that loss's backward(). It must be called
     a loss by its variable: a metric that is only printed is none.
     """
-    facts, flow = case.facts, case.flow
-    bit = flow.bit[serial]
-    roots = {root for call in facts.backwards for root in call.roots}
-    rows = [
+    flow, bit = case.flow, case.flow.bit[serial]
+    mine = {
         row
-        for row in dead_ends(case, serial)
-        if facts.op(row).id <= flow.horizon and _is_scalar(case, facts.op(row))
-        if any(flow.tracked.get(out, 0) & bit and out not in roots for out in facts.op(row).outs)
-    ]
+        for row, outs in _forgotten_scalars(case)
+        if any(flow.tracked.get(out, 0) & bit for out in outs)
+    }
+    rows = mine.intersection(dead_ends(case, serial)) if mine else mine
     if not rows:
         return -1
+    facts = case.facts
     name = case.places.received_by(facts.op(max(rows)).frame)
     return max(rows) if "loss" in name.lower() else -1
+
+
+_scalars: WeakKeyDictionary[Case, list[tuple[int, tuple[int, ...]]]] = WeakKeyDictionary()
+
+
+def _forgotten_scalars(case: Case) -> list[tuple[int, tuple[int, ...]]]:
+    """Rows of scalars that nothing took further, with what backward() was not called on.
+
+    Looked for once: there are few, and thousands of parameters may ask.
+    """
+    found = _scalars.get(case)
+    if found is None:
+        facts = case.facts
+        roots = {root for call in facts.backwards for root in call.roots}
+        found = _scalars[case] = [
+            (op.row, tuple(out for out in op.outs if out not in roots))
+            for op in facts.ops()
+            if op.has(Op.OUT_REQUIRES) and op.id <= case.flow.horizon and _is_scalar(case, op)
+            if not _goes_on(case, op.outs, op.row)
+        ]
+    return found
 
 
 def _is_scalar(case: Case, op: OpRow) -> bool:
