@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from gradpm.diagnose.finding import Finding, Location
 from gradpm.tui.calm import place_of_silence, silence
 from gradpm.tui.cells import plain
-from gradpm.tui.desk_layout import DeskLayout
+from gradpm.tui.desk_search import DeskSearch
 from gradpm.tui.detail_pane import DetailPane, caution
 from gradpm.tui.evidence import Evidence, Told, who_tells
 from gradpm.tui.jobs import Jobs
@@ -20,11 +20,10 @@ from gradpm.tui.ops_pane import OpsPane
 from gradpm.tui.reading import read_marks, read_ops
 from gradpm.tui.reasons import reason_for, reason_of
 from gradpm.tui.rows_pane import RowsPane
-from gradpm.tui.search import Hits, Search, targets
 from gradpm.tui.source_pane import SourcePane
 
 
-class Desk(DeskLayout):
+class Desk(DeskSearch):
     """Findings, detail, path, source and browser of one run (several traces: its ranks)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,11 +55,9 @@ class Desk(DeskLayout):
     ]
 
     def __init__(self, several: list[Evidence], jobs: Jobs, cautions: Sequence[str] = ()) -> None:
-        super().__init__(several, jobs)
-        self._cautions = cautions  # what is missing in the files, a sentence each
+        super().__init__(several, jobs, cautions)
         self._marks: dict[int, dict[str, dict[int, int]]] = {}
         self._finding: Finding | None = None
-        self._hits: Hits | None = None
 
     def on_mount(self) -> None:
         """The worst finding, with no key pressed."""
@@ -260,21 +257,6 @@ class Desk(DeskLayout):
     def action_filter(self) -> None:
         """Type a pattern for the pane in focus."""
         self.browser.open_filter()
-
-    def action_search(self) -> None:
-        """Search findings, parameters, modules, lines."""
-        self.app.push_screen(Search(targets(self)), self._found)
-
-    def _found(self, hits: Hits | None) -> None:
-        self._hits = hits
-        if hits is not None:
-            hits.go(0)
-
-    def action_hit(self, step: int) -> None:
-        """The next hit of the last search, or the one before."""
-        if self._hits is not None:
-            self.app.clear_notifications()  # the one before says which hit that was
-            self.notify(self._hits.go(step), markup=False, timeout=2)
 
     # -- ops on a line -----------------------------------------------------------------
 

@@ -15,15 +15,17 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from gradpm.diagnose.finding import Location
+from gradpm.trace.model import Trace
 from gradpm.trace.schema import FileKind, Table
 from gradpm.tui.cells import Row, fit, fit_end, plain, spread
 from gradpm.tui.rows_pane import RowsPane
 
 if TYPE_CHECKING:
-    from gradpm.tui.desk import Desk
+    from gradpm.tui.desk_search import DeskSearch
 
 Act = Callable[[], None]
 _MOST = 200
+_NOTED = 56  # columns from which there is room for shapes and places
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Target:
     act: Act
 
 
-def targets(desk: Desk) -> list[Target]:
-    """Everything that a run can be searched for."""
+def targets(desk: DeskSearch, trace: Trace) -> list[Target]:
+    """Everything that a run can be searched for; `trace` is read here, beside the app."""
     found = [
         Target("finding", f"{t.finding.code} {t.finding.title}", "", _to_finding(desk, at))
         for at, t in enumerate(desk.told)
@@ -48,10 +50,9 @@ def targets(desk: Desk) -> list[Target]:
         )
         for p in desk.browser.parameters.parameters
     ]
-    trace = desk.evidence.trace
     for name in sorted(set(trace.module_names.values())):
         found.append(Target("module", name, "", _to_module(desk, name)))
-    found += _functions(desk)
+    found += _functions(desk, trace)
     for path, kind in trace.files:
         if kind is FileKind.USER:
             for number, line in enumerate(
@@ -65,9 +66,8 @@ def targets(desk: Desk) -> list[Target]:
     return found
 
 
-def _functions(desk: Desk) -> list[Target]:
+def _functions(desk: DeskSearch, trace: Trace) -> list[Target]:
     """The user's functions that were seen on a stack."""
-    trace = desk.evidence.trace
     frames = trace.table(Table.FRAME)
     users = {n for n, (_, kind) in enumerate(trace.files) if kind is FileKind.USER}
     seen: dict[tuple[int, int], int] = {}
@@ -86,11 +86,19 @@ def _functions(desk: Desk) -> list[Target]:
     return found
 
 
-def _to_finding(desk: Desk, at: int) -> Act:
+Searchable = list[tuple[str, Target]]
+
+
+def searchable(found: list[Target]) -> Searchable:
+    """Targets with the text that words are looked for in."""
+    return [(f"{t.text} {t.note} {t.kind}".casefold(), t) for t in found]
+
+
+def _to_finding(desk: DeskSearch, at: int) -> Act:
     return lambda: desk.go_to_finding(desk.told[at].finding)
 
 
-def _to_parameter(desk: Desk, serial: int) -> Act:
+def _to_parameter(desk: DeskSearch, serial: int) -> Act:
     def act() -> None:
         desk.action_focus_pane("parameters")
         desk.browser.parameters.go_to_serial(serial)
@@ -98,7 +106,7 @@ def _to_parameter(desk: Desk, serial: int) -> Act:
     return act
 
 
-def _to_module(desk: Desk, name: str) -> Act:
+def _to_module(desk: DeskSearch, name: str) -> Act:
     def act() -> None:
         desk.action_focus_pane("parameters")
         for parameter in desk.browser.parameters.parameters:
@@ -109,7 +117,7 @@ def _to_module(desk: Desk, name: str) -> Act:
     return act
 
 
-def _to_place(desk: Desk, place: Location) -> Act:
+def _to_place(desk: DeskSearch, place: Location) -> Act:
     def act() -> None:
         desk.show_place(place)
         desk.action_focus_pane("source")
@@ -138,6 +146,7 @@ class Results(RowsPane):
         super().__init__(id="results")
         self.found: list[Target] = []
         self.words: list[str] = []
+        self.none = "Looking …"
 
     def row_count(self) -> int:
         """At most 200 are shown; one row says that there is none."""
@@ -146,10 +155,13 @@ class Results(RowsPane):
     def row(self, line: int, width: int) -> Row:
         """`parameter  encoder.fc1.weight      [64, 32]`."""
         if not self.found:
-            return [("Nothing matches.", "dim")]
+            return [(self.none, "dim")]
         target = self.found[line]
-        text = highlighted(fit(plain(target.text), width - 12), self.words)
-        note = fit_end(plain(target.note), max(0, width - 42))
+        dotted = target.kind in ("parameter", "module")  # the end of such a name tells
+        shorten = fit_end if dotted else fit
+        note = fit_end(plain(target.note), width - 42) if width >= _NOTED else ""
+        room = width - 11 - (len(note) + 1 if dotted and note else 0)
+        text = highlighted(shorten(plain(target.text), room), self.words)
         left: Row = [(f"{target.kind:<10}", "dim"), *text]
         return spread(left, [(note, "accent")] if note else [], width, least=30)
 
@@ -172,10 +184,10 @@ class Search(ModalScreen[Hits | None]):
         Binding("up", "move(-1)", "Up", show=False, id="search.up"),
     ]
 
-    def __init__(self, everything: list[Target]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._everything = everything
-        self._folded = [f"{t.text} {t.note} {t.kind}".casefold() for t in everything]
+        self._known: Searchable | None = None  # not there yet
+        self._in_haste = False
 
     def compose(self) -> ComposeResult:
         """The box and the results."""
@@ -192,6 +204,14 @@ class Search(ModalScreen[Hits | None]):
         self.query_one("#search").border_title = " Search "
         self._show("")
 
+    def fill(self, known: Searchable) -> None:
+        """What there is to be found."""
+        self._known = known
+        self.query_one(Results).none = "Nothing matches."
+        self._show(self.query_one(Input).value)
+        if self._in_haste:
+            self._chosen()
+
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
         self._show(event.value)
@@ -199,9 +219,9 @@ class Search(ModalScreen[Hits | None]):
     def _show(self, text: str) -> None:
         words = text.casefold().split()
         found = []
-        for at, folded in enumerate(self._folded):
+        for folded, target in self._known or ():
             if all(word in folded for word in words):
-                found.append(self._everything[at])
+                found.append(target)
                 if len(found) >= _MOST:
                     break
         results = self.query_one(Results)
@@ -218,5 +238,8 @@ class Search(ModalScreen[Hits | None]):
     @on(Input.Submitted)
     @on(RowsPane.Chosen)
     def _chosen(self) -> None:
+        self._in_haste = self._known is None  # Enter came first: go once it is known whereto
+        if self._in_haste:
+            return
         results = self.query_one(Results)
         self.dismiss(Hits(results.found, results.line) if results.found else None)

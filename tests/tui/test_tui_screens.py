@@ -46,11 +46,13 @@ async def test_screen_is_as_it_was(view: str, size: tuple[int, int], open_app: O
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", ["first", "graph"])
 @pytest.mark.parametrize("theme", ["light", "ansi", "NO_COLOR"])
 async def test_every_theme_says_the_same(
-    theme: str, size: tuple[int, int], open_app: Open, monkeypatch: pytest.MonkeyPatch
+    theme: str, view: str, size: tuple[int, int], open_app: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if theme == "NO_COLOR":
         monkeypatch.setenv("NO_COLOR", "1")
     async with open_app(size, config=Config(theme=theme)) as driven:
-        check(f"first-{size[0]}x{size[1]}", driven.screen)
+        await driven.press(*VIEWS[view])
+        check(f"{view}-{size[0]}x{size[1]}", driven.screen)
