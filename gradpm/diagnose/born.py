@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gradpm.diagnose.ancestry import ancestors
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cures import ARC, DIVISION, LOG, MEAN, ROOT, cure_of, is_risky
+from gradpm.diagnose.cures import ARC, DIVISION, LOG, MEAN, MULTIPLYING, ROOT, cure_of, is_risky
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.flow import VIEWS
@@ -22,10 +22,20 @@ MASKING = frozenset(
     sub to float expand repeat cat stack clone tril_ triu_ generate_square_subsequent_mask log
     """.split()
 ) - {"log"}
+# what no infinite number is put into on purpose: no mask ends here
+LAYERS = frozenset(
+    """linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d matmul __matmul__ mm bmm addmm
+    einsum batch_norm layer_norm group_norm instance_norm gru lstm rnn_tanh rnn_relu gru_cell
+    lstm_cell rnn_tanh_cell""".split()
+)
 CARRYING = VIEWS | frozenset(
     """add __add__ sub mean sum cat stack to float clone relu gelu __radd__ neg __neg__ dropout
     index_select gather""".split()
 )
+
+
+PRODUCTS = frozenset("mul __mul__ __rmul__ multiply mul_ __imul__".split())
+LARGEST = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.4e38, "float64": 1.79e308}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Born:
     why: str
     fix: str
     seen: str = ""
+    story: str = ""  # in place of "its result is not finite though its inputs are"
     seconds: tuple[Location, ...] = ()
 
 
@@ -108,9 +119,15 @@ def _is_bad(case: Case, known: Known, row: int) -> bool:
     for out in op.outs:
         if known.bad(out):
             look = known.of[out]
-            if look.nan or not _on_purpose(case, op, known):
+            if look.nan or not _on_purpose(case, op, known) or _spoils(case, known, out):
                 return True
     return False
+
+
+def _spoils(case: Case, known: Known, serial: int) -> bool:
+    """Whether an infinite number goes straight into a layer, and its result is bad too."""
+    users = (case.facts.op(row) for row in case.facts.users.get(serial, ()))
+    return any(op.name in LAYERS and any(map(known.bad, op.outs)) for op in users)
 
 
 def _on_purpose(case: Case, op: OpRow, known: Known) -> bool:
@@ -141,7 +158,7 @@ def _doubt(case: Case, known: Known, op: OpRow, made: OpRow) -> int:
     if op.name in MASKING and op.row != made.row:
         return 8
     fine = all(known.fine(serial) for serial in op.ins)
-    carries = op.name in CARRYING
+    carries = bool(op.ins) and op.name in CARRYING  # what comes from numpy carries nothing on
     if is_risky(op.name) or (op.row == made.row and fine):
         return 1
     if fine and not carries:
@@ -175,7 +192,16 @@ def _verdict(case: Case, known: Known, op: OpRow) -> bool | None:
         return max(abs(operand.low), abs(operand.high)) > 1.0
     if cure is MEAN:
         return operand.numbers == 0 or None
-    return None
+    return False if op.name in PRODUCTS and _fits(case, known, op, operand) else None
+
+
+def _fits(case: Case, known: Known, op: OpRow, one: Look) -> bool:
+    """Whether no product of these operands can be too large for its type."""
+    other = _operand(known, op, "other", 1) if len(op.ins) == 2 else None
+    if other is None or other.bad or not op.specs:
+        return False
+    most = max(abs(one.low), abs(one.high)) * max(abs(other.low), abs(other.high))
+    return most < LARGEST.get(case.trace.spec(op.specs[0]).dtype, 0.0)
 
 
 def _operand(known: Known, op: OpRow, slot: str, at: int) -> Look | None:
@@ -196,9 +222,19 @@ def _born(case: Case, known: Known, op: OpRow) -> Born:
         fix = "skip the batch when no target counts, or use reduction='sum' over a clamped count"
     elif not op.ins:
         return Born(
-            op.row, op.frame, spoken(op), "the numbers were not finite when they came into torch",
-            "check the data with torch.isfinite before it is used",
+            op.row, op.frame, f"the data that came in through {spoken(op)}", "",
+            "look for missing or infinite values in the data before the loop, and drop or fill "
+            "them (torch.isfinite tells which)",
+            story=f"the numbers that {spoken(op)} brought into torch were not all finite already",
         )  # fmt: skip
+    elif cure is MULTIPLYING and op.specs:
+        kind = case.trace.spec(op.specs[0]).dtype
+        if kind in ("float16", "bfloat16"):
+            why = f"the product or sum is larger than {kind} can hold ({LARGEST[kind]:g})"
+            fix = (
+                f"scale the values down before {spoken(op)}, or compute it in float32 "
+                "(torch.autocast(..., enabled=False) around it), or autocast to bfloat16"
+            )
     return Born(op.row, op.frame, spoken(op), why, fix, _seen(known, op))
 
 
@@ -234,14 +270,15 @@ def _poisoned(case: Case, call: Backward, known: Known) -> Born | None:
     made = case.places.of(leaves[serial].frame, "created")
     if steps:
         return Born(
-            -1, steps[-1].event.frame, f"the step that updated `{name}`",
-            f"`{name}` is not finite after it", "lower the learning rate, or clip the gradients",
+            -1, steps[-1].event.frame, f"the step that updated `{name}`", "",
+            "lower the learning rate, or clip the gradients",
+            story=f"`{name}` itself was no longer finite: the step before had left it so",
             seconds=(made,) if made else (),
         )  # fmt: skip
     return Born(
-        -1, leaves[serial].frame, f"the making of `{name}`",
-        f"`{name}` holds numbers that are not finite before its first use",
+        -1, leaves[serial].frame, f"the making of `{name}`", "",
         "initialise it: torch.empty hands out whatever was in memory",
+        story=f"`{name}` held numbers that are not finite before its first use",
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ HYPOT = Cure(
     "use torch.sqrt(x * x + y * y + eps)",
 )
 NOTHING = Cure(
-    "its result is not finite though its inputs are",
+    "they lie outside the range where it is defined",
     "its derivative is not finite there",
     "keep its inputs inside the range where the op and its derivative are finite",
 )

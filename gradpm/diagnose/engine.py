@@ -15,6 +15,7 @@ from gradpm.diagnose.rules import (
     no_graph,
     non_leaf,
     nonfinite,
+    overwritten,
     ownership,
     partly_used,
     raised,
@@ -29,8 +30,8 @@ from gradpm.trace.model import Trace
 RULES = (
     no_graph.find, raised.find, ownership.find, non_leaf.find, cleared.in_backward, missing.find,
     partly_used.find, given_none.find, frozen.find, nonfinite.find, no_backward.find,
-    stepping.find, cleared.between_backwards, updating.find, zeroing.find, zero.find, depth.find,
-    growth.find,
+    stepping.find, cleared.between_backwards, updating.find, overwritten.find, zeroing.find,
+    zero.find, depth.find, growth.find,
 )  # fmt: skip
 
 

@@ -105,6 +105,17 @@ class Loop:
             self._assign(rows)
         return found
 
+    @cached_property
+    def every_step(self) -> list[Step]:
+        """The steps of all optimizers, in order."""
+        found = [step for steps in self.steps.values() for step in steps]
+        return sorted(found, key=lambda step: step.event.op)
+
+    def step_after(self, op: int) -> Step | None:
+        """The first step of any optimizer from this op id on."""
+        at = bisect.bisect_left(self.every_step, op, key=lambda step: step.event.op)
+        return self.every_step[at] if at < len(self.every_step) else None
+
     def _assign(self, rows: list[Step]) -> None:
         """Give every step the engine calls since the one before it, and those inside it."""
         calls = {call.number: call for call in self.facts.backwards}

@@ -58,6 +58,7 @@ class Beside(Values):
         for tensor in made:
             if isinstance(tensor, Tensor) and any(tensor is given for given in args):
                 self.wrote(op, tensor)  # mark_dirty
+        self.singular.applied(tap, op, result)
 
     def refused(
         self, tap: OpTap, cls: Any, args: Any, kwargs: Any, error: BaseException, frame: Any

@@ -5,6 +5,7 @@ Looked at when the number of engine calls has grown by half again: ever more rar
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ FIRST = 6
 STEPS_AGO = 3
 MOST = 64
 DEEPEST = 4
+MOST_ITEMS = 1 << 14
+MOST_VISITS = 1 << 16
 
 
 class Growth:
@@ -30,6 +33,7 @@ class Growth:
         self._next = FIRST
         self._serials: deque[int] = deque(maxlen=STEPS_AGO)
         self._last_serial = 0
+        self._visits = 0
 
     def turn(self, frame: FrameType, number: int, serial: int) -> None:
         """An engine call begins; `serial` is its root's."""
@@ -61,6 +65,7 @@ class Growth:
     def _holder(self, frame: FrameType | None, wanted: set[int]) -> str:
         """What a person calls the container that holds most of them; empty when not found."""
         best, most = "", 1
+        self._visits = MOST_VISITS
         seen: set[int] = set()
         while frame is not None:
             for name, value in self.recorder.names.variables(frame):
@@ -74,18 +79,13 @@ class Growth:
         self, name: str, value: Any, wanted: set[int], seen: set[int], depth: int
     ) -> tuple[str, int]:
         """(path, how many of the wanted it holds) of the best container in or below a value."""
-        if depth > DEEPEST or id(value) in seen:
+        self._visits -= 1
+        if depth > DEEPEST or id(value) in seen or self._visits < 0:
             return "", 0
         kind = type(value)
-        if kind in (list, tuple, dict, deque, set):
-            seen.add(id(value))
-            items = list(value.values()) if kind is dict else list(value)
-            count = sum(id(item) in wanted for item in items[: 1 << 16])
-            best = (name, count)
-            for item in items[:64]:
-                if not isinstance(item, torch.Tensor):
-                    best = max(best, self._search(name, item, wanted, seen, depth + 1), key=_count)
-            return best
+        items = _items(value)
+        if items is not None:
+            return self._in_container(name, value, items, wanted, seen, depth)
         fields = fields_of(value)
         if not fields or home_of(kind) in ("torch", "builtins", "numpy"):
             return "", 0
@@ -95,6 +95,35 @@ class Growth:
             path = field if name == "self" else f"{name}.{field}"
             best = max(best, self._search(path, item, wanted, seen, depth + 1), key=_count)
         return best
+
+    def _in_container(
+        self, name: str, value: Any, items: list[Any], wanted: set[int], seen: set[int], depth: int
+    ) -> tuple[str, int]:
+        """The container itself, unless one inside it holds all that it holds.
+
+        What its small parts hold, a tuple for each step of a replay memory, counts as its own.
+        """
+        seen.add(id(value))
+        own = sum(id(item) in wanted for item in items)
+        best, inside = ("", 0), 0
+        for item in items if depth < DEEPEST else ():
+            if issubclass(type(item), (torch.Tensor, int, float, str, bytes)):
+                continue
+            found = self._search(name, item, wanted, seen, depth + 1)
+            inside += found[1]
+            best = max(best, found, key=_count)
+        return best if best[1] == own + inside else (name, own + inside)
+
+
+def _items(value: Any) -> list[Any] | None:
+    """What a container holds, without running a subclass's own code; None for anything else."""
+    kind = type(value)
+    if issubclass(kind, dict):
+        return list(itertools.islice(dict.values(value), MOST_ITEMS))
+    for base in (list, tuple, deque, set):
+        if issubclass(kind, base):
+            return list(itertools.islice(base.__iter__(value), MOST_ITEMS))
+    return None
 
 
 def _count(found: tuple[str, int]) -> int:

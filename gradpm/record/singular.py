@@ -60,10 +60,24 @@ class Singular:
                 continue
             if not out.requires_grad:
                 self._value(op, ins, tensors, out)
-            elif out.grad_fn is not None and self._left > 0 and out.device.type == "cpu":
-                self._left -= 1
-                self._handles.append(register(out.grad_fn.register_hook, self._hook(op)))
+            elif self._watch(op, out):
                 return
+
+    def applied(self, tap: OpTap, op: int, result: Any) -> None:
+        """A custom Function's apply has returned: its backward is the user's own arithmetic."""
+        if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
+            return
+        for out in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(out, torch.Tensor) and plain(out) and self._watch(op, out):
+                return
+
+    def _watch(self, op: int, out: Any) -> bool:
+        """Hook the node that made a tensor, if there is one and there may be another hook."""
+        if out.grad_fn is None or self._left <= 0 or out.device.type != "cpu":
+            return False
+        self._left -= 1
+        self._handles.append(register(out.grad_fn.register_hook, self._hook(op)))
+        return True
 
     # -- results without gradient ------------------------------------------------
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import ast
 import bisect
-from collections import Counter
 from dataclasses import dataclass
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
+from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.flow import NO_VALUE
+from gradpm.diagnose.places import variable
+from gradpm.diagnose.rules import kept
 from gradpm.diagnose.words import place, spoken
-from gradpm.trace.model import Event
-from gradpm.trace.schema import Call, FileKind, Op, Out, Table
+from gradpm.trace.schema import Call, Op, Out, Table
 
 NO_HISTORY = NO_VALUE | {"autograd.grad"}
 KEEPS = int(Out.REQUIRES | Out.LEAF)
 LONGEST_OWN = 4  # steps over which a chain may reach before it is told
-FEWEST_KEPT = 6
 
 
 @dataclass
@@ -33,10 +32,7 @@ class Link:
 def find(case: Case) -> None:
     """A value made anew of its old self in every step; or ever more of them, kept."""
     if not _chain(case):
-        _kept(case)
-
-
-# -- a value computed from its old self -------------------------------------------------
+        kept.find(case)
 
 
 def _chain(case: Case) -> bool:
@@ -47,8 +43,8 @@ def _chain(case: Case) -> bool:
     if longest.length < LONGEST_OWN:
         return False
     op = longest.op
-    culprit = case.places.of(op.frame, "culprit")
-    name = _carried_name(case, op)
+    culprit, name = _carrier(case, op)
+    inside = case.places.of(op.frame, "op")
     retain = [call for call in case.facts.accumulating if call.flags & Call.RETAIN]
     nodes = _nodes_per_step(case, longest)
     at = case.places.of(retain[0].frame, "backward") if retain else None
@@ -63,7 +59,7 @@ def _chain(case: Case) -> bool:
         "GP407",
         Severity.ERROR,
         f"`{name}` keeps the graph of every step: {place(culprit)} computes it from its old value",
-        f"{spoken(op)} at {place(culprit)} takes the `{name}` of the step before, with its "
+        f"{spoken(op)} at {place(inside)} takes the `{name}` of the step before, with its "
         f"history, and makes the next. After {longest.length} steps it still holds the graph of "
         f"the first: {grows}.{slow}",
         _cure(case, op, name, bool(retain)),
@@ -112,12 +108,52 @@ def _links(case: Case) -> dict[int, Link]:
     return {frame: Link(facts.op(row), *link) for frame, (row, *link) in best.items()}
 
 
-def _carried_name(case: Case, op: OpRow) -> str:
-    """The variable that is both taken and made."""
-    target = case.places.target(op.frame)
-    if target:
-        return target
-    return case.words.tensor_name(op.outs[0])
+def _carrier(case: Case, op: OpRow) -> tuple[Location | None, str]:
+    """The line that carries a value from step to step, and its variable there.
+
+    Where each function on the way takes the state and hands back the next one, as in
+    `out, h = model(x, h)`, that is the line of the loop; `self.state = ...` keeps it inside.
+    """
+    best = case.places.of(op.frame, "culprit")
+    name = case.places.target(op.frame) or case.words.tensor_name(op.outs[0])
+    loops = {
+        (frame.path, frame.first_line)
+        for call in case.facts.accumulating[:1]
+        for frame in case.places.user_frames(call.frame)
+    }
+    for frame in case.places.user_frames(op.frame):
+        statement = case.places.code(frame.path).statement(frame.line)
+        held, inside = _kept_by(statement)
+        if held:
+            best, name = case.places.at(frame, "culprit"), held
+        if inside or (frame.path, frame.first_line) in loops:
+            break
+    return best, name
+
+
+def _kept_by(statement: ast.stmt | None) -> tuple[str, bool]:
+    """(the variable that a statement both reads and fills anew, whether an object keeps it)."""
+    targets: list[ast.expr] = []
+    if isinstance(statement, ast.Assign):
+        targets = list(statement.targets)
+    elif isinstance(statement, ast.AugAssign):
+        targets = [statement.target]
+    for target in targets:
+        for one in target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]:
+            name = variable(one)
+            reads = isinstance(statement, ast.AugAssign) or _reads(statement, one)
+            if name and reads:
+                return name, not isinstance(one, ast.Name)
+    return "", False
+
+
+def _reads(statement: ast.stmt | None, target: ast.expr) -> bool:
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    wanted = ast.unparse(target)
+    return any(
+        isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)) and ast.unparse(node) == wanted
+        for node in (ast.walk(value) if value is not None else ())
+    )
 
 
 def _subjects(case: Case, op: OpRow, name: str) -> list[Subject]:
@@ -131,128 +167,25 @@ def _subjects(case: Case, op: OpRow, name: str) -> list[Subject]:
 
 def _nodes_per_step(case: Case, link: Link) -> int:
     """How many graph nodes one step adds, from the nodes of the calls that were read."""
-    counts = [call.nodes for call in case.facts.accumulating if call.nodes]
-    if len(counts) > 1 and counts[-1] > counts[0]:
-        return (counts[-1] - counts[0]) // max(len(counts) - 1, 1)
-    return counts[0] if counts else 0
+    calls = [call for call in case.facts.accumulating if call.nodes]
+    if not calls:
+        return 0
+    first, last = calls[0], calls[-1]
+    if last.nodes > first.nodes:
+        return max((last.nodes - first.nodes) // (last.number - first.number), 1)
+    return first.nodes
 
 
 def _cure(case: Case, op: OpRow, name: str, retained: bool) -> str:
-    if retained:
-        return f"detach it between steps: `{name} = {name}.detach()`, and drop retain_graph=True"
     scalar = bool(op.specs) and not case.trace.spec(op.specs[0]).shape
+    if retained and scalar:
+        return (
+            f"make `{name}` anew in each step, or add to it what is detached, and drop "
+            "retain_graph=True"
+        )
+    if retained:
+        several = op.name in ("lstm", "lstm_cell")
+        cut = f"tuple(h.detach() for h in {name})" if several else f"{name}.detach()"
+        return f"detach it between steps: `{name} = {cut}`, and drop retain_graph=True"
     how = ".item()" if scalar else ".detach()"
     return f"add the numbers, not the tensors: use {how} on what goes into `{name}`"
-
-
-# -- ever more of them, kept -------------------------------------------------------------
-
-
-def _kept(case: Case) -> None:
-    """Old tensors with their graphs that still lived, more each time that was looked."""
-    events = [event for event in case.trace.events if event.kind == "alive"]
-    if len(events) < 2:
-        return
-    last = events[-1]
-    rows = _rows_by_frame(case, last)
-    if not rows:
-        return
-    frame, kept = max(rows.items(), key=lambda item: len(item[1]))
-    before = len(_rows_by_frame(case, events[0]).get(frame, ()))
-    steps = {_step_of(case, op) for op in kept}
-    if len(steps) < FEWEST_KEPT or not _count(last) > _count(events[0]) >= before > 0:
-        return
-    holder = str(last.detail.get("holder") or "")
-    made = case.places.of(frame, "made")
-    name = case.words.tensor_name(kept[0].outs[0])
-    line = _keeping_line(case, kept[0], holder) or made
-    calls = case.facts.accumulating
-    subjects = [Subject("tensor", holder, None)] if holder else [case.words.tensor(kept[0].outs[0])]
-    case.finding(
-        "GP407",
-        Severity.ERROR,
-        f"`{holder or name}` keeps the graph of every step alive: {place(line)} stores `{name}` "
-        "with its history",
-        f"When step {len(calls)} was near, {_count(last)} tensors made at {place(made)} in earlier "
-        f"steps still lived, each with the graph behind it ({_count(events[0])} when first "
-        "looked at). Memory grows for as long as the run lasts.",
-        f"store the number or the values: `{name}.item()`, or `{name}.detach()`",
-        subjects=subjects,
-        locations=[line, made],
-        backward=events[0].backward,
-        backwards=len(calls),
-    )
-
-
-def _count(event: Event) -> int:
-    count = event.detail.get("count")
-    return count if isinstance(count, int) else 0
-
-
-def _rows_by_frame(case: Case, event: Event) -> dict[int, list[OpRow]]:
-    """The ops that made the kept tensors, by the stack they ran in."""
-    found: dict[int, list[OpRow]] = {}
-    for serial in event.detail.get("serials") or ():
-        row = case.facts.makers.get(serial)
-        if row is not None:
-            op = case.facts.op(row)
-            found.setdefault(op.frame, []).append(op)
-    return found
-
-
-def _step_of(case: Case, op: OpRow) -> int:
-    calls: list[Backward] = case.facts.accumulating
-    return next((call.number for call in calls if call.op > op.id), -1)
-
-
-def _keeping_line(case: Case, op: OpRow, holder: str) -> Location | None:
-    """The statement that puts the tensor, or what a function gave back, into the container."""
-    field = holder.rsplit(".", 1)[-1].split("[")[0]
-    scores: Counter[tuple[str, int]] = Counter()
-    for path, kind in case.trace.files:
-        if kind is not FileKind.USER:
-            continue
-        for node in case.places.code(path).statements:
-            score = _keeps(node, field)
-            if score:
-                scores[path, node.lineno] = score + _near(case, op, path, node)
-    if not scores:
-        return None
-    (path, line), _ = scores.most_common(1)[0]
-    return case.places.line(path, line, "culprit")
-
-
-def _keeps(node: ast.stmt, field: str) -> int:
-    """3: `field.append(...)`, `field[...] = ...`, `field += [...]`; 1: another container's."""
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        function = node.value.func
-        if isinstance(function, ast.Attribute) and function.attr in (
-            "append", "extend", "add", "insert", "appendleft", "setdefault", "put",
-        ):  # fmt: skip
-            return 3 if field and _mentions(function.value, field) else 1
-    if isinstance(node, (ast.Assign, ast.AugAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if any(isinstance(t, ast.Subscript) and field and _mentions(t, field) for t in targets):
-            return 3
-        if isinstance(node, ast.AugAssign) and field and _mentions(node.target, field):
-            return 3
-    return 0
-
-
-def _mentions(node: ast.AST, name: str) -> bool:
-    return any(
-        (isinstance(inner, ast.Name) and inner.id == name)
-        or (isinstance(inner, ast.Attribute) and inner.attr == name)
-        for inner in ast.walk(node)
-    )
-
-
-def _near(case: Case, op: OpRow, path: str, node: ast.stmt) -> int:
-    """2 more where the stored value is the variable that the op's line assigns; 1 in its stack."""
-    target = case.places.target(op.frame)
-    stored = node.value if isinstance(node, (ast.Assign, ast.AugAssign, ast.Expr)) else None
-    near = 2 if target and stored is not None and _mentions(stored, target) else 0
-    return near + any(
-        frame.path == path and abs(frame.line - node.lineno) < 30
-        for frame in case.places.user_frames(op.frame)
-    )

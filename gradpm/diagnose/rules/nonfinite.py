@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gradpm.diagnose import functions
 from gradpm.diagnose.ancestry import ancestors, descendants, scaled_by_torch
 from gradpm.diagnose.born import first_bad
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cures import cure_of, is_risky
+from gradpm.diagnose.cures import Cure, cure_of, is_risky
 from gradpm.diagnose.facts import Backward, OpRow
-from gradpm.diagnose.finding import Severity, Subject
+from gradpm.diagnose.finding import Severity, Step, Subject
 from gradpm.diagnose.looks import Look
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rules.depth import diverges
 from gradpm.diagnose.words import place, spoken
-from gradpm.trace.schema import GradState, Table
+from gradpm.trace.schema import GradState, Op, Table
 
 ANOMALY = "returned nan values in its"
 BAD = (GradState.NAN, GradState.INF)
@@ -124,20 +125,21 @@ def _forward(case: Case, call: Backward, serials: list[int], behind: OpRow | Non
     subjects: tuple[Subject, ...] = words.parameters(told)
     value = "NaN" if call.loss != call.loss else "infinite"
     step = f"call {call.number + 1}" if call.number else "the very first call"
-    said, goals = "the first bad number", set(call.roots)
-    path = path_to(case, told[0], goals, call.op, born.row, said) if told else []
-    if told and call.roots:
-        path.append(loss_step(case, call.roots[0], call.frame))
+    held = "held" if born.what.startswith("the data") else "made"
+    result = (
+        f"the result of {born.what} at {place(culprit)} is not finite, though its inputs are"
+        f"{born.seen}: {born.why}"
+    )
+    path = _path(case, call, told, born.row, "the first bad number")
     case.finding(
         "GP301",
         _severity(case, call, serials),
-        f"{loss} is {value}: {born.what} at {place(culprit)} made the first number that is "
+        f"{loss} is {value}: {born.what} at {place(culprit)} {held} the first number that is "
         "not finite"
         if behind is None
-        else f"{born.what} at {place(culprit)} made the first number that is not finite, and "
+        else f"{born.what} at {place(culprit)} {held} the first number that is not finite, and "
         f"{spoken(behind)} spreads it backward",
-        f"At {step} of backward() the result of {born.what} at {place(culprit)} is not finite, "
-        f"though its inputs are{born.seen}: {born.why}. From there it spreads into "
+        f"At {step} of backward() {born.story or result}. From there it spreads into "
         f"{f'{loss} and ' if behind is None else ''}the gradients.",
         born.fix,
         subjects=subjects,
@@ -222,19 +224,20 @@ def _from_names(case: Case, call: Backward, serials: list[int]) -> Made | None:
 
 def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: Severity) -> None:
     places, words = case.places, case.words
-    cure = cure_of(made.op.name)
     culprit = places.of(made.op.frame, "culprit")
     at = places.of(call.frame, "backward")
+    written = functions.return_line(case, made.op, 0) if made.op.has(Op.FUNCTION) else None
+    cure = cure_of(made.op.name)
+    if written is not None:
+        written = replace(written, role="its backward")
+        cure = _cure_of_function(made.op, place(written))
     subjects = words.parameters(serials)
     who = words.who(subjects, serials)
     loss = loss_name(case, call)
     nan = call.raised or any(call.grads[s].state is GradState.NAN for s in serials)
     value = "NaN" if nan else "infinite"
     surely = "" if made.certain else "most likely "
-    said = f"the gradient turns {value} here"
-    path = path_to(case, serials[0], set(call.roots), call.op, made.op.row, said)
-    if call.roots:
-        path.append(loss_step(case, call.roots[0], call.frame))
+    path = _path(case, call, serials, made.op.row, f"the gradient turns {value} here")
     case.finding(
         "GP302",
         severity,
@@ -246,11 +249,34 @@ def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: 
         "parameters.",
         cure.fix,
         subjects=subjects,
-        locations=[culprit, at],
+        locations=[culprit, at, written],
         path=path,
         backward=call.number + 1,
         backwards=max(_count(case), 1),
     )
+
+
+def _cure_of_function(op: OpRow, written: str) -> Cure:
+    why = f"`backward` at {written} divides by 0, takes its root or logarithm, or overflows"
+    name = op.name.removesuffix(".apply")
+    return Cure("", why, f"guard that in `{name}.backward`, with the epsilon its forward has")
+
+
+def _path(case: Case, call: Backward, serials: list[int], row: int, said: str) -> list[Step]:
+    """From a parameter that the op was computed from, if any was, by way of the op to the loss."""
+    facts = case.facts
+    if not serials:
+        return []
+    source = serials[0]
+    behind: set[int] = set()
+    if row >= 0:
+        op = facts.op(row)
+        behind = set(op.ins).union(*(facts.op(r).ins for r in ancestors(facts, op.ins, op.id)))
+        source = next((serial for serial in serials if serial in behind), source)
+    path = path_to(case, source, set(call.roots), call.op, row, said)
+    if row >= 0 and source not in behind:
+        path = path[1:]  # nothing that learns led there: the data did
+    return [*path, loss_step(case, call.roots[0], call.frame)] if call.roots else path
 
 
 def _range(made: Made) -> str:
@@ -259,6 +285,6 @@ def _range(made: Made) -> str:
     if not kept:
         return ""
     look = max(kept, key=lambda one: (one.zero > 0, one.numbers))
-    name = "result" if look.slot == "result" else "operand"
+    name = {"result": "result", "tensors": "saved tensor"}.get(look.slot, "operand")
     where = f"0 at {look.zero} of {look.numbers} places, " if look.zero else ""
     return f" (its {name} is {where}between {look.low:.4g} and {look.high:.4g})"

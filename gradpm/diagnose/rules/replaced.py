@@ -41,8 +41,11 @@ def _gave_way(case: Case, old: int, new: int) -> bool:
     """Whether the old one got no gradient from the new one's first on."""
     first = first_fresh(case, new)
     working = {optimizer.id for optimizer in case.loop.at_work(new)}
-    if not any(owner.id in working for owner in case.facts.owners[old]):
-        return False  # its optimizer is at rest too
+    made = case.trace.leaves[new].op
+    if not any(
+        owner.id in working and made >= owner.params[old] for owner in case.facts.owners[old]
+    ):
+        return False  # its optimizer is at rest too, or was built when both were there
     return not any(
         call.number >= first and old in call.grads and call.grads[old].fresh
         for call in case.facts.accumulating
@@ -87,8 +90,9 @@ def tell(case: Case, replaced: dict[int, int]) -> None:
         culprit = lines[key]
         optimizer = case.facts.owners[replaced[serials[0]]][0]
         made = places.of(optimizer.frame, "optimizer")
-        subjects = words.parameters(serials)
-        who = words.who(subjects, serials)
+        latest = {words.parameter(serial).name: serial for serial in serials}
+        subjects = words.parameters(latest.values())  # made anew twice, it is told once
+        who = words.who(subjects, list(latest.values()))
         name = places.target(optimizer.frame) or optimizer.type
         calls = [c for c in case.facts.accumulating if _fresh_in(c.grads, serials)]
         copied = culprit is not None and "copy" in culprit.source

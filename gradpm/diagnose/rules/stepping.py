@@ -9,6 +9,7 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.loop import Clearing, Step
+from gradpm.diagnose.rules.unstepped import in_its_place
 from gradpm.diagnose.words import place
 
 SHARE = 0.4  # of an optimizer's steps; below it a program may have its reasons
@@ -80,8 +81,17 @@ def _judge(case: Case, idle: Idle) -> None:
         _tell_cleared(case, idle)
     elif idle.early and len(idle.early) >= SHARE * max(len(looked), 1):
         _tell_idle(case, idle, [step for step, _ in idle.early], early=True)
+    elif _stands_in(case, idle):
+        return  # the optimizer that never steps is to be told of
     elif len(idle.stale) >= max(2, SHARE * total) and _ever(case, idle.optimizer):
         _tell_idle(case, idle, idle.stale, early=False)
+
+
+def _stands_in(case: Case, idle: Idle) -> bool:
+    """Whether these steps follow a backward for another optimizer, which never steps."""
+    never = [one for one in case.facts.optimizers if not case.loop.steps[one.id]]
+    taken = {id(step) for one in never for step in in_its_place(case, one)}
+    return bool(idle.stale) and all(id(step) in taken for step in idle.stale)
 
 
 def _ever(case: Case, optimizer: Optimizer) -> bool:

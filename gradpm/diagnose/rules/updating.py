@@ -7,14 +7,16 @@ from collections import Counter
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import SOME, Step, code_of
+from gradpm.diagnose.loop import SOME, Step
+from gradpm.diagnose.rules import unstepped
 from gradpm.diagnose.words import place
 from gradpm.trace.model import Event
 from gradpm.trace.schema import Op
 
-FEWEST_CALLS = 3
 FEWEST_STEPS = 3
 NEARLY_ALL = 0.9
+FADED = 1e-10  # a rate at which an update of usual size is lost in single precision
+FEWEST_FADED = 8
 
 
 def find(case: Case) -> None:
@@ -25,9 +27,10 @@ def find(case: Case) -> None:
         if skips:
             _tell_skipped(case, optimizer, skips, len(steps))
         elif not steps:
-            _never_stepped(case, optimizer)
+            unstepped.tell(case, optimizer)
         elif len(steps) >= FEWEST_STEPS:
             _without_rate(case, optimizer, steps)
+            _faded(case, optimizer, steps)
             _scaled_to_nothing(case, optimizer, steps)
 
 
@@ -82,56 +85,6 @@ def _tell_skipped(case: Case, optimizer: Optimizer, skips: list[Event], steps: i
 # -- GP405 ----------------------------------------------------------------------------
 
 
-def _never_stepped(case: Case, optimizer: Optimizer) -> None:
-    """Built, fed with gradients, and `step()` never called."""
-    serials = [serial for serial in optimizer.params if _unmoved(case, serial)]
-    if not serials or len(serials) < len(optimizer.params) / 2:
-        return
-    places, words = case.places, case.words
-    made = places.of(optimizer.frame, "culprit")
-    bare = case.loop.bare("step")
-    subjects = words.parameters(serials)
-    calls = [c for c in case.facts.accumulating if c.grads.get(serials[0]) is not None]
-    at = places.of(calls[0].frame, "backward") if calls else None
-    name = places.target(optimizer.frame) or optimizer.type
-    missing = f" `{code_of(bare)}` at {place(bare)} lacks its parentheses." if bare else ""
-    case.finding(
-        "GP405",
-        Severity.ERROR,
-        f"`{name}` made at {place(made)} never steps: {words.who(subjects, serials)} "
-        "got gradients and stayed as they were"
-        if len(serials) > 1
-        else f"`{name}` made at {place(made)} never steps: {words.who(subjects, serials)} "
-        "got gradients and stayed as it was",
-        f"The calls of backward() filled the gradients of {words.who(subjects, serials)} in "
-        f"{len(calls)} steps, but `{name}.step()` was never called.{missing}",
-        f"call `{name}.step()` after backward() at {place(at)}",
-        subjects=subjects,
-        locations=[bare, made, at] if bare else [made, at],
-        backward=calls[0].number + 1 if calls else None,
-        backwards=len(calls),
-    )
-
-
-def _unmoved(case: Case, serial: int) -> bool:
-    """Whether a parameter got gradients in several calls and its values were never touched."""
-    grads = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
-    owners = case.facts.owners.get(serial, [])
-    if len(grads) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
-        return False
-    if len({grad.version for grad in grads}) > 1:
-        return False
-    return not any(
-        case.facts.op(row).name in ("data.__get__", "data.__set__")
-        for row in case.facts.users.get(serial, ())
-        if case.facts.op(row).id > case.facts.accumulating[0].op
-    )
-
-
 def _without_rate(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
     """lr was 0 in every step."""
     rates = [rate for step in steps for rate in step.rates]
@@ -148,6 +101,7 @@ def _without_rate(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
     if given - {0, None} or schedule is not None:
         culprit = schedule or case.loop.sets_rate() or made
         why = f"The schedule at {place(culprit)} gives 0 at every step"
+    optimizer_at = places.of(optimizer.frame, "optimizer") if culprit != made else None
     subjects = words.parameters(serials)
     name = places.target(optimizer.frame) or optimizer.type
     case.finding(
@@ -156,12 +110,45 @@ def _without_rate(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
         f"The learning rate of `{name}` is 0 in all {len(steps)} steps: "
         f"{words.who(subjects, serials)} never changed",
         f"{why}, so each step of `{name}` multiplies its update by 0. The gradients are there and "
-        "are right; they are never applied. Integer division is the usual reason (32 // 256 is 0).",
-        f"compute the learning rate with `/` instead of `//`, and print it: {place(culprit)}",
+        "are right; they are never applied.",
+        f"give `{name}` a rate above 0: {place(culprit)}; where it is computed, divide with `/` "
+        "(32 // 256 is 0)",
         subjects=subjects,
-        locations=[culprit, made],
+        locations=[culprit, optimizer_at],
         backward=1,
         backwards=len(steps),
+    )
+
+
+def _faded(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
+    """The schedule took the rate to nothing early on, and most steps changed nothing."""
+    rates = [max((rate for rate in step.rates if rate is not None), default=0.0) for step in steps]
+    highest = max(rates)
+    low = [rate < FADED and rate < 1e-6 * highest for rate in rates]
+    begin = len(low) - next((n for n, one in enumerate(reversed(low)) if not one), len(low))
+    left = len(steps) - begin
+    serials = [serial for serial in optimizer.params if _got_some(case, serial)]
+    if not serials or left < max(FEWEST_FADED, len(steps) / 2) or not highest:
+        return
+    places, words = case.places, case.words
+    made = places.of(optimizer.frame, "optimizer")
+    culprit = _schedule(case, optimizer) or case.loop.sets_rate() or made
+    subjects = words.parameters(serials)
+    name = places.target(optimizer.frame) or optimizer.type
+    case.finding(
+        "GP405",
+        Severity.WARNING,
+        f"The learning rate of `{name}` is next to nothing from step {begin + 1} of {len(steps)} "
+        f"on: {words.who(subjects, serials)} stay as they are",
+        f"The schedule at {place(culprit)} took the rate from {highest:.1e} to "
+        f"{rates[begin]:.1e} in {begin} steps, and to {rates[-1]:.1e} at the end. "
+        "An update of that size is lost in rounding. Stepping a schedule per batch that is meant "
+        "per epoch is the usual reason.",
+        f"step the schedule made at {place(culprit)} once per epoch, or let it fall more slowly",
+        subjects=subjects,
+        locations=[culprit, made, places.of(steps[begin].event.frame, "step")],
+        backward=max(steps[begin].event.backward, 1),
+        backwards=left,
     )
 
 

@@ -9,8 +9,9 @@ from gradpm.diagnose.ancestry import ancestors
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, GradRow, OpRow
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.killers import Kill, kill_of, remedy_of
+from gradpm.diagnose.killers import Kill, kill_of
 from gradpm.diagnose.paths import loss_step, path_to
+from gradpm.diagnose.remedies import remedy_for
 from gradpm.diagnose.rules.switched_off import is_switched_off
 from gradpm.diagnose.watched import Measured
 from gradpm.diagnose.words import place, spoken
@@ -167,7 +168,7 @@ def _tell(case: Case, killer: Killer, wanted: dict[int, list[int]]) -> None:
     subjects = words.parameters(killer.serials)
     who = words.who(subjects, killer.serials)
     call, first = killer.call, killer.serials[0]
-    remedy = remedy_of(killer.kind)
+    remedy = remedy_for(case, killer.op, killer.kind)
     counts = Counter(len(wanted[serial]) for serial in killer.serials)
     count = counts.most_common(1)[0][0]
     total = case.loop.first_fresh.get(first, count)

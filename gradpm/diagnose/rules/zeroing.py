@@ -43,10 +43,23 @@ def _stepped(case: Case, serial: int) -> list[Backward]:
             judged += 1
             piled = all(case.loop.held(grad, step.since, call) for call, grad in fresh)
             if piled and _used(steps, step, serial):
-                piles.append(fresh[0][0])
+                piles.append(_meant(case, optimizer.id, [call for call, _ in fresh]))
         if len(piles) >= FEWEST and len(piles) >= SHARE * judged:
             best = max(best, piles, key=len)
     return best
+
+
+def _meant(case: Case, optimizer: int, calls: list[Backward]) -> Backward:
+    """The first of these calls that is for this optimizer, not for another that steps next.
+
+    A generator's backward leaves gradients in the discriminator too, which a zero_grad before
+    the discriminator's own backward would clear.
+    """
+    for call in calls:
+        following = case.loop.step_after(call.op_end)
+        if following is not None and following.optimizer.id == optimizer:
+            return call
+    return calls[-1]
 
 
 def _used(steps: list[Step], step: Step, serial: int) -> bool:

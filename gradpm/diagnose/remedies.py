@@ -1,0 +1,78 @@
+"""What a gradient of zeros is due to, told with the shapes and names of the op that made it."""
+
+from __future__ import annotations
+
+from gradpm.diagnose.case import Case
+from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.killers import Kill, Remedy, kill_of, remedy_of
+from gradpm.trace.schema import LeafKind
+
+ALONE = frozenset("Softmax LogSoftmax SafeSoftmax".split())
+
+
+def remedy_for(case: Case, op: OpRow, kind: str) -> Remedy:
+    """Why, and the cure, for this op."""
+    if _is_over_one(case, op, kind):
+        return Remedy(
+            "it goes over a single class, and the softmax of one number is always 1",
+            "use sigmoid with binary_cross_entropy_with_logits for a single output, or give the "
+            "last layer one output for each class",
+        )
+    if op.name == "grid_sample":
+        return Remedy(
+            "every point of the grid lies outside the image, in the zero padding",
+            "scale the grid to -1..1, which is what grid_sample takes: 2 * pixel / size - 1",
+        )
+    if "dropout" in op.name and kill_of(kind) is Kill.PRODUCT:
+        return Remedy(
+            "it drops every value (p = 1)",
+            "give it the share of values to drop, p=0.1, not the share to keep",
+        )
+    if kill_of(kind) in (Kill.PRODUCT, Kill.MATRIX):
+        return _by_factor(case, op, kind)
+    return remedy_of(kind)
+
+
+def _is_over_one(case: Case, op: OpRow, kind: str) -> bool:
+    """Whether it is a softmax over a single number, which is 1 whatever that number is."""
+    if kind not in ALONE or not op.ins:
+        return False
+    shape = case.facts.spec_of(op.ins[0]).shape
+    classes = 1 if op.name == "cross_entropy" and len(shape) > 1 else -1
+    return bool(shape) and shape[classes] == 1
+
+
+def _by_factor(case: Case, op: OpRow, kind: str) -> Remedy:
+    """Multiplied by zeros: by a number, or by which tensor."""
+    if len(op.ins) == 1:
+        return Remedy(
+            "the number it is multiplied by is 0",
+            "look at how that factor is computed: it was 0 each time (integer division is a "
+            "usual reason)",
+        )
+    leaves = case.trace.leaves
+    if kill_of(kind) is Kill.MATRIX:
+        weights = [s for s in op.ins[1:2] if s in leaves and leaves[s].kind is LeafKind.PARAMETER]
+        if weights:
+            name = case.words.parameter(weights[0]).name
+            return Remedy(
+                f"its weight `{name}` is 0 throughout",
+                f"initialise `{name}` with other numbers than 0, the default for one",
+            )
+        return remedy_of(kind)
+    requires = {
+        serial
+        for serial in op.ins
+        if (row := case.facts.makers.get(serial)) is not None
+        and any(out == serial and case.facts.op(row).requires(at)
+                for at, out in enumerate(case.facts.op(row).outs))
+    }  # fmt: skip
+    fixed = [serial for serial in op.ins if serial not in requires and serial not in leaves]
+    if len(fixed) != 1:
+        return remedy_of(kind)
+    name = case.words.tensor_name(fixed[0])
+    told = name if name.startswith(("the result", "a tensor")) else f"`{name}`"
+    return Remedy(
+        f"{told}, by which it is multiplied, is 0 everywhere",
+        f"check {told}: it is 0 throughout",
+    )
