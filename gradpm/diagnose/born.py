@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 
 from gradpm.diagnose.ancestry import ancestors
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cures import ARC, DIVISION, LOG, MEAN, MULTIPLYING, ROOT, cure_of, is_risky
+from gradpm.diagnose.cures import (
+    ARC,
+    DIVISION,
+    LOG,
+    MEAN,
+    MULTIPLYING,
+    ROOT,
+    Cure,
+    cure_of,
+    is_risky,
+)
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.flow import VIEWS
@@ -215,6 +225,8 @@ def _operand(known: Known, op: OpRow, slot: str, at: int) -> Look | None:
 
 def _born(case: Case, known: Known, op: OpRow) -> Born:
     cure = cure_of(op.name)
+    if cure is MEAN and not any(0 in case.facts.spec_of(serial).shape for serial in op.ins):
+        cure = MULTIPLYING  # there was something to take the mean of
     why, fix = cure.value, cure.fix
     looks = known.at.get(op.row, [])
     if any(look.slot == "total_weight" and look.zero for look in looks):
@@ -235,16 +247,20 @@ def _born(case: Case, known: Known, op: OpRow) -> Born:
                 f"scale the values down before {spoken(op)}, or compute it in float32 "
                 "(torch.autocast(..., enabled=False) around it), or autocast to bfloat16"
             )
-    return Born(op.row, op.frame, spoken(op), why, fix, _seen(known, op))
+    return Born(op.row, op.frame, spoken(op), why, fix, _seen(known, op, cure))
 
 
-def _seen(known: Known, op: OpRow) -> str:
+def _seen(known: Known, op: OpRow, cure: Cure) -> str:
     """` (an input has 1 zero among 5 numbers between 0 and 43.9)`."""
     looks = [*known.at.get(op.row, ()), *(known.of[s] for s in op.ins if s in known.of)]
     looks = [look for look in looks if not look.bad and look.slot not in ("result", "total_weight")]
     if not looks:
         return ""
     look = max(looks, key=lambda one: (bool(one.zero), one.low < 0, one.numbers))
+    if cure is MULTIPLYING:
+        look = max(looks, key=lambda one: max(abs(one.low), abs(one.high)))
+    if not look.numbers:
+        return " (an input is empty)"
     zeros = f"{look.zero} of {look.numbers} zero, " if look.zero else ""
     return f" ({zeros}between {look.low:.6g} and {look.high:.9g})"
 

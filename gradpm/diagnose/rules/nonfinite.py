@@ -92,7 +92,14 @@ def _severity(case: Case, call: Backward, serials: list[int]) -> Severity:
     """A program that skips such steps means to; one whose gradients stay good is only warned."""
     if not _recovered(case, call):
         return Severity.ERROR
-    return Severity.NOTE if serials else Severity.WARNING
+    return Severity.NOTE if serials or _skipped(case, call) else Severity.WARNING
+
+
+def _skipped(case: Case, call: Backward) -> bool:
+    """Whether the program took no step on what this call gave it."""
+    later = next((c.op for c in case.facts.accumulating if c.number > call.number), None)
+    step = case.loop.step_after(call.op_end)
+    return later is not None and (step is None or step.event.op > later)
 
 
 def _count(case: Case) -> int:
