@@ -16,9 +16,16 @@ EXPECTED = {
     "bare_backward": ("GP113", TWO),
     "clipped_to_nothing": ("GP405", TWO),
     "schedule_of_zeros": ("GP405", TWO),
+    "refilled": ("GP405", TWO),
+    "faded": ("GP405", TWO),
+    "rounded_away": ("GP405", TWO),
+    "steps_another": ("GP405", TWO),
+    "cleared_for_another": ("GP403", TWO),
+    "carried_state": ("GP407", "state"),
+    "replayed": ("GP407", "memory value"),
     "scaler_each_step": ("GP406", TWO),
     "running_mean": ("GP407", "mean"),
-    "kept_outputs": ("GP407", "outputs"),
+    "kept_outputs": ("GP407", "outputs out"),
 }
 
 

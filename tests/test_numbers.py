@@ -21,6 +21,16 @@ EXPECTED = {
     "root_of_zero": ("GP302", TWO, 31, "0 at 1 of 8 places"),
     "rounded": ("GP303", "codec.encode.weight codec.encode.bias", 1, "6 of 6"),
     "dead_relu": ("GP303", "net.hidden.weight net.hidden.bias net.out.weight", 1, "negative"),
+    "infinite_record": ("GP301", NET, 2, "brought into torch"),
+    "half_overflow": (
+        "GP301",
+        "net.up.weight net.up.bias net.down.weight net.down.bias",
+        1,
+        "float16 can hold",
+    ),
+    "own_backward": ("GP302", "net.0.weight", 3, "divides by 0"),
+    "one_class": ("GP303", NET, 1, "single class"),
+    "descent_by_hand": ("GP305", "weight", 1, "overshoots"),
     "overshooting": ("GP305", NET, 1, "learning rate"),
 }
 
@@ -39,6 +49,7 @@ def test_plots_how_the_gradient_vanishes(tmp_path: Path) -> None:
     assert found.code == "GP304"
     assert names <= {subject.name for subject in found.subjects}
     assert found.culprit is not None and "torch.tanh(layer(h))" in found.culprit.source
+    assert {step.label for step in found.path} >= {"layers.1", "layers.7"}
     bars = [step.detail.count("▇") for step in found.path]
     assert bars == sorted(bars, reverse=True)
     assert bars[0] > bars[-1]

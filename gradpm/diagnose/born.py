@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gradpm.diagnose.ancestry import ancestors
 from gradpm.diagnose.case import Case
@@ -21,9 +21,10 @@ from gradpm.diagnose.cures import (
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.flow import VIEWS
+from gradpm.diagnose.known import Known, known_behind
 from gradpm.diagnose.looks import Look
 from gradpm.diagnose.words import spoken
-from gradpm.trace.schema import LeafKind, When
+from gradpm.trace.schema import LeafKind
 
 # ops through which an infinite fill value is put in on purpose, and those that carry it on
 MASKING = frozenset(
@@ -62,27 +63,11 @@ class Born:
     seconds: tuple[Location, ...] = ()
 
 
-@dataclass
-class Known:
-    """What is known of the tensors behind a bad loss."""
-
-    of: dict[int, Look] = field(default_factory=dict)  # serial -> look
-    at: dict[int, list[Look]] = field(default_factory=dict)  # row -> what its nodes saved
-
-    def bad(self, serial: int) -> bool:
-        """Known to be bad."""
-        return serial in self.of and self.of[serial].bad
-
-    def fine(self, serial: int) -> bool:
-        """Known to be finite."""
-        return serial in self.of and not self.of[serial].bad
-
-
 def first_bad(case: Case, call: Backward, behind: OpRow | None = None) -> Born | None:
     """Search what the loss, or what went into an op, was made of; None if too little was seen."""
     if call.number not in case.looks.walked:
         return None
-    known = _known(case, call)
+    known = known_behind(case, call)
     poisoned = _poisoned(case, call, known)
     if poisoned is not None:
         return poisoned
@@ -92,35 +77,6 @@ def first_bad(case: Case, call: Backward, behind: OpRow | None = None) -> Born |
         return None
     op = _origin(case, known, made, set(rows))
     return _born(case, known, op)
-
-
-def _known(case: Case, call: Backward) -> Known:
-    """Looks by serial; a node's saved result is the first thing that its op gave out."""
-    facts, known = case.facts, Known()
-    for op_id, looks in case.looks.at_op.items():
-        row = case.trace.op_row.get(op_id)
-        for look in looks:
-            known.of[look.serial] = look
-            if row is not None and look.slot == "in":
-                known.at.setdefault(row, []).append(look)
-    for look in case.looks.walked[call.number]:
-        row = case.graphs.row_of(look.seq) if look.when == When.SAVED else -1
-        if row >= 0:
-            known.at.setdefault(row, []).append(look)
-        if look.serial:
-            known.of[look.serial] = look
-        elif row >= 0 and look.slot in ("result", "output"):
-            op = facts.op(row)
-            if op.outs and _size(case, op) == look.numbers:
-                known.of.setdefault(op.outs[0], look)
-    return known
-
-
-def _size(case: Case, op: OpRow) -> int:
-    total = 1
-    for length in case.trace.spec(op.specs[0]).shape:
-        total *= length
-    return total
 
 
 def _is_bad(case: Case, known: Known, row: int) -> bool:

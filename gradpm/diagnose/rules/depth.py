@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
+from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
-from gradpm.diagnose.finding import Location, Severity, Step, Subject
+from gradpm.diagnose.facts import Backward, OpRow
+from gradpm.diagnose.finding import Location, Severity, Step
+from gradpm.diagnose.rules import diverging
 from gradpm.diagnose.watched import Measured
-from gradpm.diagnose.words import place
+from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState
 
 # Healthy nets were seen to stay between 1e-4 and 1e2 from end to end.
@@ -18,7 +19,6 @@ VANISHED = 1e-6
 EXPLODED = 1e4
 LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
 FEWEST = 4  # layers, or passes through one
-GROWN = 1e6  # over steps
 SHARE = 0.8
 MOVES = frozenset("T Transpose Permute View Expand AccumulateGrad Unsqueeze Squeeze".split())
 
@@ -28,7 +28,7 @@ class Chain:
     """The nodes that one line made, again and again, from the loss's end on."""
 
     frame: int
-    kind: str
+    labels: list[str]
     count: int
     total: float  # log of the last one's norm over the first one's
     gain: float  # log of what this line's own nodes multiplied by
@@ -49,33 +49,43 @@ def find(case: Case) -> None:
         if told:
             break
     if not told:
-        _diverging(case)
+        diverging.find(case)
 
 
 def _chains(case: Case, call: Backward) -> list[Chain]:
     """Nodes of one kind made by one line of the user's, at least FEWEST times."""
     nodes = case.watched.of(call)
-    groups: dict[tuple[str, int, str], list[tuple[Measured, int]]] = {}
+    groups: dict[tuple[str, int, str], list[tuple[Measured, OpRow]]] = {}
     gains: dict[tuple[str, int], float] = {}
     for node in nodes:
         if not node.looked or node.kind in MOVES or node.seq < 0:
             continue
         row = case.graphs.row_of(node.seq)
-        frame = case.facts.op(row).frame if row >= 0 else 0
-        user = case.places.frame(frame)
-        if user is not None:
-            groups.setdefault((user.path, user.line, node.kind), []).append((node, frame))
+        op = case.facts.op(row) if row >= 0 else None
+        user = case.places.frame(op.frame if op is not None else 0)
+        if op is not None and user is not None:
+            groups.setdefault((user.path, user.line, node.kind), []).append((node, op))
             key = user.path, user.line
             gains[key] = gains.get(key, 0.0) + _gain(nodes, node)
     chains = []
-    for (path, line, kind), members in groups.items():
+    for (path, line, _), members in groups.items():
         members.sort(key=lambda pair: -pair[0].seq)
         norms = [node.norm for node, _ in members]
         if len(members) >= FEWEST and norms[0] > 0.0:
             total = _log(norms[-1]) - _log(norms[0])
             gain = gains[path, line]
-            chains.append(Chain(members[0][1], kind, len(members), total, gain, norms))
+            ops = [op for _, op in members]
+            labels = _labels(case, ops)
+            chains.append(Chain(ops[0].frame, labels, len(members), total, gain, norms))
     return chains
+
+
+def _labels(case: Case, ops: list[OpRow]) -> list[str]:
+    """The module of each pass, where each has its own; else the op and the number of the pass."""
+    modules = [case.module_path(op.scope) for op in ops]
+    if len(set(modules)) == len(ops):
+        return modules
+    return [f"{spoken(op).strip('`')} {len(ops) - at}" for at, op in enumerate(ops)]
 
 
 def _gain(nodes: list[Measured], node: Measured) -> float:
@@ -191,68 +201,5 @@ def _made(case: Case, serial: int) -> list[Location]:
 
 
 def _plot(chain: Chain) -> list[Step]:
-    """The norm at each pass, as a small bar by its magnitude."""
-    norms = chain.norms
-    every = max(len(norms) // 12, 1)
-    logs = [_log(norm) for norm in norms]
-    low, high = min(logs), max(logs)
-    steps = []
-    for at in range(0, len(norms), every):
-        share = (logs[at] - low) / (high - low) if high > low else 1.0
-        bar = "▇" * (1 + round(11 * share))
-        steps.append(Step("op", f"{chain.kind} {len(norms) - at}", f"{bar} {norms[at]:.1e}"))
-    return steps
-
-
-# -- over steps -----------------------------------------------------------------------
-
-
-def _diverging(case: Case) -> None:
-    """Each update overshoots: the norm grows by a factor from step to step."""
-    for optimizer in case.facts.optimizers:
-        steps = case.loop.steps[optimizer.id]
-        serials = [s for s in optimizer.params if s not in case.explained and diverges(case, s)]
-        if len(steps) < FEWEST or not serials or len(serials) < len(optimizer.params) / 2:
-            continue
-        made = case.places.of(optimizer.frame, "culprit")
-        stepped = case.places.of(steps[0].event.frame, "step")
-        subjects: tuple[Subject, ...] = case.words.parameters(serials)
-        norms = _norms(case, serials[0])
-        factor = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
-        name = case.places.target(optimizer.frame) or optimizer.type
-        rate = next((r for r in steps[0].rates if r), None)
-        given = f" of {rate:g}" if rate else ""
-        case.finding(
-            "GP305",
-            Severity.ERROR,
-            f"Training diverges: each step of `{name}` multiplies the gradient by about "
-            f"{factor:.2g}",
-            f"The gradient of `{subjects[0].name}` grows from {norms[0]:.1e} to {norms[-1]:.1e} "
-            f"in {len(norms)} steps, by about the same factor each time: the learning rate{given} "
-            f"given to `{name}` at {place(made)} is so large that each update overshoots.",
-            "lower the learning rate, or scale the inputs to unit spread",
-            subjects=subjects,
-            locations=[made, stepped],
-            backward=1,
-            backwards=len(norms),
-        )
-
-
-def _norms(case: Case, serial: int) -> list[float]:
-    return [
-        call.grads[serial].norm
-        for call in case.facts.accumulating
-        if serial in call.grads
-        and call.grads[serial].fresh
-        and call.grads[serial].state is GradState.FINITE
-        and call.grads[serial].norm > 0.0
-    ]
-
-
-def diverges(case: Case, serial: int) -> bool:
-    """Whether the norm of its gradient grows nearly every step, a millionfold in all."""
-    norms = _norms(case, serial)
-    if len(norms) < FEWEST or not norms[-1] > LARGE or norms[-1] < GROWN * norms[0]:
-        return False
-    rises = sum(after > before for before, after in itertools.pairwise(norms))
-    return rises >= SHARE * (len(norms) - 1)
+    """The norm at each pass through a module, as a small bar by its magnitude."""
+    return bars(chain.norms, chain.labels)

@@ -160,7 +160,7 @@ def _subjects(case: Case, op: OpRow, name: str) -> list[Subject]:
     subject = case.words.tensor(op.outs[0])
     held = subject.name
     found = [Subject(subject.kind, name, subject.shape, subject.dtype, subject.serial)]
-    if held != name:
+    if held != name and not held.startswith(("the result", "a tensor")):
         found.append(subject)
     return found
 

@@ -14,7 +14,7 @@ from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Severity, Step, Subject
 from gradpm.diagnose.looks import Look
 from gradpm.diagnose.paths import loss_step, path_to
-from gradpm.diagnose.rules.depth import diverges
+from gradpm.diagnose.rules.diverging import diverges
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState, Op, Table
 

@@ -8,7 +8,7 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.loop import SOME, Step
-from gradpm.diagnose.rules import unstepped
+from gradpm.diagnose.rules import rounding, unstepped
 from gradpm.diagnose.words import place
 from gradpm.trace.model import Event
 from gradpm.trace.schema import Op
@@ -31,6 +31,7 @@ def find(case: Case) -> None:
         elif len(steps) >= FEWEST_STEPS:
             _without_rate(case, optimizer, steps)
             _faded(case, optimizer, steps)
+            rounding.find(case, optimizer, steps)
             _scaled_to_nothing(case, optimizer, steps)
 
 

@@ -135,6 +135,30 @@ def some_skipped():
         scaler.update()
 
 
+def refilled_after_a_look():
+    """Weights tried out and taken back: something has read them in between."""
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(8):
+        kept = {name: value.clone() for name, value in net.state_dict().items()}
+        net(torch.randn(8, 3)).pow(2).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        tried = net.state_dict()
+        net.load_state_dict({name: 0.5 * (kept[name] + tried[name]) for name in kept})
+
+
+def tied_by_copying():
+    """One layer is made alike another after each step."""
+    one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+    optimizer = torch.optim.SGD([*one.parameters(), *other.parameters()], lr=0.05)
+    for _ in range(8):
+        other.load_state_dict(one.state_dict())
+        other(one(torch.randn(8, 3))).pow(2).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 def latent_only():
     """The net gets gradients on the way to the latent, and is not meant to learn."""
     net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
@@ -156,6 +180,8 @@ for program in (
     closure,
     warmed_up_and_logged,
     some_skipped,
+    refilled_after_a_look,
+    tied_by_copying,
     latent_only,
     learnt_loss,
 ):

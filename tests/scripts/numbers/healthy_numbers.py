@@ -46,6 +46,33 @@ def satisfied_margin():
         optimizer.step()
 
 
+def often_satisfied():
+    """A loss of 0 in most steps, the first ones too; and a bias that distances do not see."""
+    net = nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    for step in range(24):
+        x = torch.randn(4, 3)
+        far = x + (0.05 if step % 8 == 5 else 9.0)
+        loss = F.triplet_margin_loss(net(x), net(x + 0.01), net(far), margin=0.2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def overflow_left_out():
+    """One loss is infinite, its step is left out."""
+    net = nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(net.parameters())
+    for step in range(16):
+        x = torch.randn(8, 3)
+        target = x[:, :1] * (1e30 if step == 5 else 1)
+        optimizer.zero_grad()
+        loss = F.mse_loss(net(x), target)
+        loss.backward()
+        if torch.isfinite(loss):
+            optimizer.step()
+
+
 def skipped_batches():
     """Data that are NaN now and then, and a step that is left out for them."""
     net = nn.Linear(3, 1)
@@ -92,6 +119,8 @@ for program in (
     adapted_low_rank,
     masked_attention,
     satisfied_margin,
+    often_satisfied,
+    overflow_left_out,
     skipped_batches,
     deep_and_sound,
     switched_off,
