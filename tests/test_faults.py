@@ -204,6 +204,42 @@ def test_a_full_disk_ends_the_recording_alone(tmp_path: Path) -> None:
     assert "recording stopped early (File too large)" in ended.stderr
 
 
+BEHIND = ("_uncaught", "_begin_again", "_name")
+FORKING = """
+import os, sys
+import torch
+sys.path.insert(0, sys.argv[1])
+from breaking import broken
+from gradpm.record import session
+x = torch.ones(2, requires_grad=True)
+for name in sys.argv[2:]:
+    if os.fork() == 0:
+        broken(getattr(session, name).__code__).__enter__()
+        (x * 2).sum().backward()
+        child = os.fork()
+        if child == 0:
+            (x * 2).sum().backward()
+            print(x.grad.tolist(), flush=True)
+            os._exit(3)
+        print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        raise ValueError("the program's own")
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+"""
+
+
+def test_a_fault_at_the_ends_of_a_process_stays_there(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(FORKING)
+    words = ["-m", "gradpm", "run", "train.py", str(Path(__file__).parent), *BEHIND]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    told = [line for name in BEHIND for line in ("[4.0, 4.0]", f"{name} 3", "1")]
+    assert ended.stdout.split("\n")[:-1] == told, ended.stderr
+    assert ended.stderr.count("ValueError: the program's own") == len(BEHIND)
+    assert "gradpm/" not in ended.stderr
+
+
 def test_a_folder_taken_away_ends_the_recording_alone(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     folder.mkdir()

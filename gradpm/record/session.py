@@ -52,7 +52,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "sys.excepthook":
         _, _, error, traceback = arguments
         if error is not None:
-            _uncaught(_current, error, traceback)
+            _current.guard("end", _uncaught, _current, error, traceback)
     elif event == "sys.unraisablehook":
         unraisable = arguments[1]
         _current.guard("end", splice, unraisable.exc_traceback, _current.stands)
@@ -108,7 +108,7 @@ def _finish_child() -> None:
     if isinstance(error, SystemExit):  # torch.multiprocessing.spawn's, after the true one
         error = error.__context__
     if error is not None and _current is not None:
-        _uncaught(_current, error, error.__traceback__)
+        _current.guard("end", _uncaught, _current, error, error.__traceback__)
     _finish()
 
 
