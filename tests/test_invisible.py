@@ -103,3 +103,12 @@ def test_the_users_own_sitecustomize(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import torch\ntorch.customized = 1\n")
     (tmp_path / "train.py").write_text("import torch\nprint(torch.customized)\n" + INLINE)
     assert_same(["train.py"], tmp_path, PYTHONPATH=".")
+
+
+def test_a_difference_would_be_seen(tmp_path: Path) -> None:
+    door = "/proc/self/environ"  # the one that is left open on purpose: see the boot
+    if not Path(door).exists():
+        pytest.skip("needs /proc")
+    (tmp_path / "train.py").write_text(f"import torch\nprint('GRADPM' in open({door!r}).read())\n")
+    with pytest.raises(AssertionError):
+        assert_same(["train.py"], tmp_path)
