@@ -8,6 +8,7 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.flow import NO_VALUE
 from gradpm.diagnose.graphs import Node
+from gradpm.diagnose.words import engine_call, place, spoken
 from gradpm.trace.schema import Op
 
 
@@ -30,12 +31,9 @@ def how_carried(
             " It is the same loss both times.",
             "call backward() once per computed `{name}`: compute it anew before the second call",
         )
+    behind = _leaves(nodes, first.node)
     if first.user.id < earlier.op:  # both losses stood before the first backward
-        return (
-            " Both losses were computed from it before the first backward().",
-            "add the losses and call backward() once: (loss_a + loss_b).backward(); or pass "
-            "retain_graph=True to the first backward()",
-        )
+        return _both_before(case, first, call, earlier, behind)
     again = _made_again(case, first.op, earlier, call)
     holder = case.called.holder(first.serial)
     if again and holder:
@@ -46,8 +44,8 @@ def how_carried(
     if again and first.user.frame == first.op.frame and not case.facts.spec_of(first.serial).shape:
         return (
             " It grows from step to step: each step adds to the sum of all before it.",
-            "call backward() on this step's loss alone, and sum up its number: `{name}` += "
-            "loss.item(), or loss.detach()",
+            "call backward() on this step's loss alone, and sum up its number: "
+            "`{name} += loss.item()`",
         )
     if again:
         own = case.called.as_written(first.serial)
@@ -58,44 +56,125 @@ def how_carried(
             f"cut the history between steps: `{own} = {cut}` after the optimizer's step (or "
             "reset it)",
         )
-    if _learns(case, nodes, first.node):
+    owned = set(case.facts.owners)
+    if not (behind & owned if owned else behind):
         return (
-            " It was computed once and used by more than one backward().",
-            "compute `{name}` anew inside the loop, before each backward()",
+            " It was computed once, and nothing that learns stands behind it.",
+            "make it a constant: `{name} = {name}.detach()`, or compute it under torch.no_grad()",
         )
+    return _used_twice(case, first, call, earlier, behind)
+
+
+def _both_before(
+    case: Case, first: Carried, call: Backward, earlier: Backward, behind: set[int]
+) -> tuple[str, str]:
+    """Two losses from one value, both computed before either backward."""
+    told = f" Both losses were computed from it before the first {engine_call(earlier)}."
+    add = "add the losses and call backward() once: (loss_a + loss_b).backward()"
+    if _is_foreign(case, call, earlier, behind):
+        detach = _detach_first(case, first, earlier)
+        return told, f"{detach}; compute the second loss after that optimizer's step"
+    if _changed(case, call, earlier, behind):
+        return told, f"{add}, before the optimizers step"
+    return told, f"{add}; or pass retain_graph=True to the first {engine_call(earlier)}"
+
+
+def _used_twice(
+    case: Case, first: Carried, call: Backward, earlier: Backward, behind: set[int]
+) -> tuple[str, str]:
+    """Computed once, and taken again for another loss after the first backward."""
+    told = " It was computed once and used by more than one backward()."
+    at = case.places.of(earlier.frame, "first backward")
+    if _is_foreign(case, call, earlier, behind):
+        return told, _detach_first(case, first, earlier)
+    again = _is_at(case, earlier.frame, call.frame)
+    maker = case.places.frame(first.op.frame)
+    if maker is not None and maker.function.endswith("__init__"):
+        own = case.called.as_written(first.serial)
+        return told, f"compute `{own}` in forward instead of __init__: each step needs it anew"
+    if _changed(case, call, earlier, behind):
+        loop = "inside the loop, before each backward()" if again else "after the optimizer's step"
+        return told, f"compute `{{name}}` anew {loop}"
+    retain = f"pass retain_graph=True to {engine_call(earlier)} at {place(at)}"
+    if again:
+        return told, f"{retain}, or add up what the loop computes and call it once after the loop"
+    wanted = " (create_graph=True where its result goes into the loss)"
+    return told, retain + (wanted if earlier.is_grad_call else "")
+
+
+def _detach_first(case: Case, first: Carried, earlier: Backward) -> str:
+    users = [case.facts.op(row) for row in case.facts.users.get(first.serial, ())]
+    before = [op for op in users if op.id < earlier.op]
+    at = case.places.of(earlier.frame, "first backward")
+    taken = (
+        f"{spoken(before[-1])} at {place(case.places.of(before[-1].frame, 'taken'))}"
+        if before
+        else "the first loss"
+    )
     return (
-        " It was computed once, and nothing that learns stands behind it.",
-        "make it a constant: `{name} = {name}.detach()`, or compute it under torch.no_grad()",
+        f"hand `{{name}}.detach()` to {taken}: the optimizer that steps after "
+        f"{engine_call(earlier)} at {place(at)} owns nothing of what stands behind `{{name}}`"
+    )
+
+
+def _stepped(case: Case, call: Backward, earlier: Backward) -> set[int]:
+    """What the optimizers own that stepped between the two calls."""
+    return {
+        serial
+        for optimizer in case.facts.optimizers
+        if any(earlier.number < step.backward <= call.number for step in optimizer.steps)
+        for serial in optimizer.params
+    }
+
+
+def _is_foreign(case: Case, call: Backward, earlier: Backward, behind: set[int]) -> bool:
+    """Whether an optimizer stepped between them that owns nothing of what is behind the value."""
+    stepped = _stepped(case, call, earlier)
+    return bool(stepped) and not stepped & behind
+
+
+def _changed(case: Case, call: Backward, earlier: Backward, behind: set[int]) -> bool:
+    """Whether what stands behind the value was given new numbers between the two calls."""
+    if _stepped(case, call, earlier) & behind:
+        return True
+    roots = {case.memory.root(serial) for serial in behind}
+    return bool(case.memory.changes(roots, earlier.op, call.op))
+
+
+def _is_at(case: Case, one: int, two: int) -> bool:
+    """Whether two stacks end in the same user line."""
+    places = case.places.frame(one), case.places.frame(two)
+    return (
+        places[0] is not None
+        and places[1] is not None
+        and (places[0].path, places[0].line) == (places[1].path, places[1].line)
     )
 
 
 def _made_again(case: Case, op: OpRow, earlier: Backward, call: Backward) -> bool:
     """Whether the same line made such a value again after the first backward."""
-    frame = case.places.frame(op.frame)
     first, end = case.facts.row_at(earlier.op), case.facts.row_at(call.op)
     for row in range(first, end):
         later = case.facts.op(row)
         if later.name != op.name or later.has(Op.IN_STEP) or later.name in NO_VALUE:
             continue
-        other = case.places.frame(later.frame)
-        here = frame is not None and other is not None
-        if here and (other.path, other.line) == (frame.path, frame.line):  # type: ignore[union-attr]
+        if _is_at(case, op.frame, later.frame):
             return True
     return False
 
 
-def _learns(case: Case, nodes: list[Node], start: int) -> bool:
-    """Whether a leaf that an optimizer owns stands behind a node (all leaves, where none owns)."""
-    owned = set(case.facts.owners)
+def _leaves(nodes: list[Node], start: int) -> set[int]:
+    """The leaves behind a node."""
+    found: set[int] = set()
     queue, seen = [start], {start}
     while queue:
         at = queue.pop()
         if not 0 <= at < len(nodes):
             continue
-        if nodes[at].leaf and (not owned or nodes[at].leaf in owned):
-            return True
+        if nodes[at].leaf:
+            found.add(nodes[at].leaf)
         for child in nodes[at].edges:
             if child not in seen:
                 seen.add(child)
                 queue.append(child)
-    return False
+    return found

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.facts import Backward, Facts, OpRow
 from gradpm.diagnose.finding import Location, Subject
 from gradpm.diagnose.places import Places
 from gradpm.trace.schema import LeafKind
 
 SPOKEN = {
     "__getitem__": "indexing",
+    "__floordiv__": "the floor division `//`",
+    "__rfloordiv__": "the floor division `//`",
+    "floor_divide": "the floor division `//`",
     "__setitem__": "index assignment",
     "data.__get__": "`.data`",
     "data.__set__": "assignment to `.data`",
@@ -131,12 +134,22 @@ def spoken(op: OpRow) -> str:
     return f"`{name}`"
 
 
+def engine_call(call: Backward) -> str:
+    """`backward()` or `autograd.grad()`, whichever it was."""
+    return "autograd.grad()" if call.is_grad_call else "backward()"
+
+
 def listed(names: Sequence[str], most: int = 3) -> str:
     """`a`, `b` and `c`; the rest counted."""
     shown = [f"`{name}`" for name in names[:most]]
     if len(names) > most:
         return f"{', '.join(shown)} and {len(names) - most} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
+def quoted(name: str) -> str:
+    """A name from the code in backticks; words that stand for one as they are."""
+    return name if name.startswith(("the result of ", "a tensor")) else f"`{name}`"
 
 
 def place(location: Location | None) -> str:

@@ -146,6 +146,8 @@ def _subjects(case: Case, split: Split) -> list[Subject]:
 def _branch(case: Case, frames: list[Frame | None]) -> Location | None:
     """The `if` or loop that holds the one line and not the other: it decided differently."""
     known = [frame for frame in frames if frame is not None]
+    if len(known) == 1:
+        return _skipping(case, known[0])
     if len(known) < 2 or (known[0].path, known[0].line) == (known[1].path, known[1].line):
         return None
     one, two = known[0], known[1]
@@ -157,6 +159,28 @@ def _branch(case: Case, frames: list[Frame | None]) -> Location | None:
     frame, first, second = shared
     found = _deciding(case, frame, first, second)
     return found or _guard(case, one, frame) or _guard(case, two, frame)
+
+
+def _skipping(case: Case, frame: Frame) -> Location | None:
+    """The one run went on and the other had ended: the `if` that lets the line run or skips it."""
+    code = case.places.code(frame.path)
+    function = code.function(frame.first_line, frame.function)
+    inside = [n for n in code.enclosing(frame.line) if function is None or n is not function]
+    for node in reversed(inside):
+        if function is not None and getattr(node, "lineno", 0) <= function.lineno:
+            break
+        if isinstance(node, ast.If) and node.lineno < frame.line:
+            return case.places.line(frame.path, node.lineno, "culprit", frame.function)
+        for leaving in getattr(node, "body", ()):
+            if leaving.lineno < frame.line and _leaves(leaving):
+                return case.places.line(frame.path, leaving.lineno, "culprit", frame.function)
+    return None
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    """An `if` under which a loop or a function goes no further."""
+    ends = (ast.Continue, ast.Break, ast.Return)
+    return isinstance(statement, ast.If) and isinstance(statement.body[-1], ends)
 
 
 def _shared_caller(case: Case, one: Frame, two: Frame) -> tuple[Frame, int, int] | None:

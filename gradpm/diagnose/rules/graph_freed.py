@@ -9,7 +9,7 @@ from gradpm.diagnose.finding import Location, Step, Subject
 from gradpm.diagnose.flow import target_of
 from gradpm.diagnose.graphs import Node
 from gradpm.diagnose.raised import Raised
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import engine_call, place, quoted, sentence, spoken
 from gradpm.trace.schema import Call
 
 SAYS = "Trying to backward through the graph a second time"
@@ -143,11 +143,9 @@ def _tell(
     case.finding(
         "GP204",
         raised.severity,
-        f"`{name}`, made at {place(culprit)}, was still part of the graph that backward() at "
-        f"{place(freed_at)} had freed",
-        _why(name, first, culprit, freed_at, at, taken, same_call=earlier.frame == call.frame)
-        + how[0]
-        + raised.end,
+        f"{sentence(quoted(name))}, made at {place(culprit)}, was still part of the graph that "
+        f"{engine_call(earlier)} at {place(freed_at)} had freed",
+        _why(name, first, culprit, taken, (earlier, freed_at), (call, at)) + how[0] + raised.end,
         how[1].format(name=name),
         subjects=subjects,
         locations=[culprit, freed_at, *_callers(case, first.op), taken, at, *others[1:3]],
@@ -177,18 +175,18 @@ def _why(
     name: str,
     first: Carried,
     culprit: Location | None,
-    freed_at: Location | None,
-    at: Location | None,
     taken: Location | None,
-    *,
-    same_call: bool,
+    freed: tuple[Backward, Location | None],
+    again: tuple[Backward, Location | None],
 ) -> str:
-    second = "the next backward() there" if same_call else f"backward() at {place(at)}"
+    second = f"{engine_call(again[0])} at {place(again[1])}"
+    if freed[0].frame == again[0].frame:
+        second = f"the next {engine_call(again[0])} there"
     into = f" through {spoken(first.user)} at {place(taken)}" if first.user is not None else ""
     return (
-        f"{spoken(first.op)} at {place(culprit)} made `{name}`, and backward() at "
-        f"{place(freed_at)} went through its history and freed what that had saved. "
-        f"{second[0].upper()}{second[1:]} came to `{name}` again{into} and found it freed."
+        f"{sentence(spoken(first.op))} at {place(culprit)} made {quoted(name)}, and "
+        f"{engine_call(freed[0])} at {place(freed[1])} went through its history and freed what "
+        f"that had saved. {sentence(second)} came to {quoted(name)} again{into} and found it freed."
     )
 
 

@@ -8,7 +8,7 @@ from gradpm.diagnose.memory import Change
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.rules.modifiers import Modifier, modifier_of, steps_of
 from gradpm.diagnose.stale import Stale, stale_of
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import place, quoted, sentence, spoken
 
 SAYS = "modified by an inplace operation"
 
@@ -56,20 +56,36 @@ def _modifiers(case: Case, stale: Stale, changes: list[Change], raised: Raised) 
 
 
 def _subjects(
-    case: Case, stale: Stale, changes: list[Change], at: Location | None
+    case: Case, stale: Stale, changes: list[Change], modifier: Modifier | None
 ) -> list[Subject]:
-    """The owner of the memory first; the view through which it was changed if named otherwise."""
+    """As the line that wrote calls it, then the owner of the memory, then the view if any."""
     frame = case.places.frame(changes[0].op.frame) if changes else None
     wanted = [case.memory.root(changes[0].serial), changes[0].serial] if changes else []
     wanted += [serial for serial in stale.serials if serial not in wanted]
     found: dict[str, Subject] = {}
+    written = modifier.written if modifier is not None else None
+    if written is not None and changes:
+        spec = case.facts.spec_of(changes[0].serial)
+        found[written.name] = Subject(
+            "tensor", written.name, spec.shape, spec.dtype, changes[0].serial
+        )
     for serial in wanted:
         if serial and case.called.known(serial, frame):
             subject = case.called.subject(serial, frame)
             found.setdefault(subject.name, subject)
     if not found and wanted:
         return [case.called.subject(wanted[0], frame)]
-    return list(found.values())[:2]
+    return list(found.values())[:3]
+
+
+def _saved_as(case: Case, stale: Stale, subjects: list[Subject], name: str) -> str:
+    """What the line of the op that saved it calls the tensor."""
+    frame = case.places.frame(stale.saver.frame) if stale.saver is not None else None
+    if frame is None:
+        return name
+    here = case.places.names_loaded(frame.path, frame.line) | {case.places.target_at(frame)}
+    known = [subject.name for subject in subjects if subject.name.rsplit(".", 1)[-1] in here]
+    return name if name in known or not known else known[0]
 
 
 def _tell(
@@ -77,40 +93,35 @@ def _tell(
 ) -> None:
     first = modifiers[0]
     saver_at = _saver_place(case, stale)
-    subjects = _subjects(case, stale, changes, first.location)
+    subjects = _subjects(case, stale, changes, first)
     name = subjects[0].name if subjects else "a saved tensor"
     call = raised.call
     at = case.places.of(call.frame if call is not None else raised.error.frame, "backward")
     saver = _saver(case, stale)
-    alias = _alias(subjects, changes)
+    kept_as = _saved_as(case, stale, subjects, name)
+    alias = name if kept_as != name else ""
     others = [m for m in modifiers[1:4] if m.location is not None]
     case.finding(
         "GP202",
         raised.severity,
-        f"`{name}` was modified in place at {place(first.location)} ({first.what}) after {saver} "
-        f"at {place(saver_at)} had saved it for backward",
-        _why(name, alias, stale, saver, saver_at, first, at) + _others(others) + raised.end,
+        f"{sentence(quoted(name))} was modified in place at {place(first.location)} "
+        f"({first.what}) after {saver} at {place(saver_at)} had saved it for backward",
+        _why(kept_as, alias, stale, saver, saver_at, first, at) + _others(others) + raised.end,
         first.cure(name),
         subjects=subjects,
         locations=[
             first.location,
             saver_at,
+            *_callers(case, stale),
             *first.more,
             *(case.places.of(op.frame, "saved too") for op in stale.others[:3]),
             *(m.location for m in others),
             at,
         ],
-        path=_path(name, stale, saver, saver_at, first, at),
+        path=_path(kept_as, stale, saver, saver_at, first, at),
         backward=raised.number,
         backwards=1,
     )
-
-
-def _alias(subjects: list[Subject], changes: list[Change]) -> str:
-    """The name of the view through which the memory was written, if it is another."""
-    if len(subjects) > 1 and changes and changes[0].serial != subjects[0].serial:
-        return subjects[1].name
-    return ""
 
 
 def _why(
@@ -131,8 +142,8 @@ def _why(
     )
     through = f" through `{alias}`, which shares its memory," if alias else ""
     return (
-        f"{saver[0].upper() + saver[1:]} at {place(saver_at)} keeps {role} `{name}` {shape} to "
-        f"compute its gradient. {modifier.deed}{through} overwrote these numbers before "
+        f"{sentence(saver)} at {place(saver_at)} keeps {role} {quoted(name)} {shape} to "
+        f"compute its gradient. {sentence(modifier.deed)}{through} overwrote these numbers before "
         f"backward() at {place(at)} could use them{versions}."
     )
 
@@ -151,6 +162,13 @@ def _saver(case: Case, stale: Stale) -> str:
     if label.startswith("`") and label.endswith(".apply`"):
         return f"the custom Function {label}"
     return label
+
+
+def _callers(case: Case, stale: Stale) -> list[Location]:
+    """The calls that led to the op that saved it: which of several forwards it was."""
+    users = case.places.user_frames(stale.saver.frame) if stale.saver is not None else []
+    found = [case.places.at(frame, "called from") for frame in users[1:3]]
+    return [location for location in found if location is not None]
 
 
 def _saver_place(case: Case, stale: Stale) -> Location | None:
@@ -180,7 +198,7 @@ def _tell_unseen(case: Case, raised: Raised, stale: Stale) -> None:
     saver_at = _saver_place(case, stale)
     call = raised.call
     at = case.places.of(call.frame if call is not None else raised.error.frame, "backward")
-    subjects = _subjects(case, stale, [], at)
+    subjects = _subjects(case, stale, [], None)
     name = subjects[0].name if subjects else f"a tensor {list(stale.shape)}"
     saver = _saver(case, stale)
     case.finding(

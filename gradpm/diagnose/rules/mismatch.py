@@ -8,17 +8,25 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import failed_node, op_behind
 from gradpm.diagnose.finding import Location, Severity, Step, Subject
+from gradpm.diagnose.operands import inside_torch, mentioned, operands_of
 from gradpm.diagnose.origins import origin_places
 from gradpm.diagnose.raised import Raised, in_backward
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import place, quoted, sentence, spoken
 from gradpm.trace.schema import Op
 
-TYPES = frozenset("RuntimeError ValueError TypeError IndexError NotImplementedError".split())
+TYPES = frozenset(
+    "RuntimeError ValueError TypeError IndexError NotImplementedError AssertionError".split()
+)
 DTYPE = re.compile(
     r"dtype|scalar type|expected \w*(?:Long|Float|Int|Double|Half|Byte|Bool)\b|Found dtype|"
     r"must have the same type|should be the same|not implemented for '",
     re.I,
 )
+MOST_SIZES = 8
+TARGET = re.compile(r"\btarget\b", re.I)
+LOSSES = frozenset("cross_entropy nll_loss ctc_loss multi_margin_loss".split())
+MATRICES = re.compile(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
+RANGE = re.compile(r"index out of range|is out of bounds|out of range", re.I)
 NONE = "NoneType"  # a gradient that never came: another matter
 DEVICE = re.compile(r"device|meta tensor|is on cpu|cuda:", re.I)
 
@@ -40,6 +48,11 @@ def find(case: Case) -> None:
             raised.taken = True
             _tell(case, raised, op)
             return
+        function = inside_torch(case, raised.error.frame)
+        if function and raised.call is None:
+            raised.taken = True
+            _tell_refused(case, raised, function)
+            return
 
 
 def property_of(message: str) -> str:
@@ -49,43 +62,35 @@ def property_of(message: str) -> str:
     return "dtype" if DTYPE.search(message) else "shape"
 
 
-def _operands(case: Case, raised: Raised, op: OpRow) -> list[Subject]:
-    """The tensors that the op got, each once, with their types."""
-    frame = case.places.frame(op.frame)
-    found: dict[int, Subject] = {}
-    for serial in op.ins:
-        if serial and serial not in found:
-            found[serial] = case.called.subject(serial, frame)
-    return list(found.values())
-
-
 def _told(case: Case, subject: Subject, what: str) -> str:
     spec = case.facts.spec_of(subject.serial)
     detail = {"device": spec.device, "dtype": spec.dtype}.get(what, str(list(spec.shape)))
-    return f"`{subject.name}` {detail}"
+    if what == "shape" and len(subject.shape or ()) > MOST_SIZES:
+        detail = f"of {len(subject.shape or ())} dimensions"
+    return f"{quoted(subject.name)} {detail}"
 
 
 def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     frame = case.places.frame(op.frame)
     culprit = case.places.at(frame, "culprit")
     what = property_of(raised.message)
-    operands = _operands(case, raised, op)
-    odd = _odd_first(case, operands, what)
+    operands = operands_of(case, op)
+    odd = _odd_first(case, raised, op, operands, what)
     origins = _origins(case, odd, what, culprit)
     told = ", ".join(_told(case, subject, what) for subject in operands[:4])
-    first = raised.message.strip().split("\n")[0][:200]
+    first = _said(raised)
     label = spoken(op)
     late = raised.call is not None and not in_backward(raised)
     at = case.places.of(raised.call.frame, "backward") if raised.call is not None else None
     when = f" The forward let it pass; backward() at {place(at)} did not." if late else ""
-    from_ = "; ".join(f"`{name}` comes from {place(at_)}" for name, at_ in origins[:3])
+    from_ = _told_origins(origins)
     case.finding(
         "GP215",
         Severity.ERROR,
         f"{label} at {place(culprit)} got operands that do not go together: {first}",
         f"{label} at {place(culprit)} was given {told or 'no tensor'}. torch says: {first}.{when}"
-        + (f" {from_[0].upper() + from_[1:]}." if from_ else ""),
-        _fix(case, odd, operands, what, origins),
+        + from_,
+        _fix(case, op, raised, odd, what, origins),
         subjects=operands[:6],
         locations=[
             culprit,
@@ -102,10 +107,14 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     )
 
 
-def _odd_first(case: Case, operands: list[Subject], what: str) -> list[Subject]:
+def _odd_first(
+    case: Case, raised: Raised, op: OpRow, operands: list[Subject], what: str
+) -> list[Subject]:
     """The operands, those that differ from what most have first; inputs before parameters."""
     if what == "shape" or len(operands) < 2:
-        return sorted(operands, key=lambda subject: subject.kind != "parameter")
+        return sorted(operands, key=lambda subject: subject.kind == "parameter")
+    if TARGET.search(raised.message) or (op.name in LOSSES and what == "dtype"):
+        return sorted(operands, key=lambda subject: subject.serial != op.ins[1])
     values = [_value(case, subject, what) for subject in operands]
     common = max(set(values), key=lambda value: (values.count(value), -_oddness(value)))
     return sorted(operands, key=lambda subject: _value(case, subject, what) == common)
@@ -148,28 +157,105 @@ def _applied(case: Case, raised: Raised, op: OpRow) -> list[Location]:
     return []
 
 
+def _said(raised: Raised) -> str:
+    """Torch's own sentence, its first line."""
+    return raised.message.strip().split("\n")[0][:200].rstrip(".!")
+
+
+def _told_origins(origins: list[tuple[str, Location]]) -> str:
+    """` `x` comes from a.py:3 and a.py:2; `y` from a.py:5.`"""
+    by_name: dict[str, list[str]] = {}
+    for name, at in origins[:4]:
+        by_name.setdefault(name, []).append(place(at))
+    told = [f"{quoted(name)} comes from {' and '.join(at)}" for name, at in by_name.items()]
+    return f" {sentence('; '.join(told))}." if told else ""
+
+
 def _fix(
     case: Case,
+    op: OpRow,
+    raised: Raised,
     odd: list[Subject],
-    operands: list[Subject],
     what: str,
     origins: list[tuple[str, Location]],
 ) -> str:
     if not odd:
         return "give the op what its documentation asks for"
     first = odd[0]
-    where = f" at {place(origins[0][1])}" if origins else ""
-    other = next((s for s in operands if s.serial != first.serial), None)
+    name = quoted(first.name)
+    at = next((location for origin, location in origins if origin == first.name), None)
+    where = f" at {place(at)}" if at is not None else ""
+    other = next((s for s in odd if s.serial != first.serial), None)
+    if what == "dtype" and op.name in LOSSES:
+        return f"class indices are whole numbers: give it `{first.name}.long()`"
     if what == "dtype":
         wanted = f".to({other.name}.dtype)" if other is not None else ".float()"
         return (
-            f"bring `{first.name}` to the type that is wanted{where}: `{first.name}{wanted}`, or "
+            f"bring {name} to the type that is wanted{where}: `{first.name}{wanted}`, or "
             "`.long()` where it holds class indices"
         )
     if what == "device":
         return (
-            f"move `{first.name}` where the others are{where}: `.to(device)`; register a constant "
+            f"move {name} where the others are{where}: `.to(device)`; register a constant "
             "of a module as a buffer so that it moves along"
         )
-    shapes = " and ".join(_told(case, subject, "shape") for subject in odd[:2])
-    return f"make the sizes agree: {shapes}{where and ' (from' + where[3:] + ')'}"
+    known = _known_cure(case, op, raised, odd)
+    if known:
+        return known
+    shapes = []
+    for subject in odd[:2]:
+        made = next((location for origin, location in origins if origin == subject.name), None)
+        from_ = f" from {place(made)}" if made is not None else ""
+        shapes.append(_told(case, subject, "shape") + from_)
+    return f"make the sizes agree: {' and '.join(shapes)}"
+
+
+def _known_cure(case: Case, op: OpRow, raised: Raised, odd: list[Subject]) -> str:
+    """The cure of the commonest two: a Linear of the wrong width, an index beyond a table."""
+    weight = next((s for s in odd if s.kind == "parameter" and len(s.shape or ()) == 2), None)
+    given = next((s for s in odd if s.kind != "parameter"), None)
+    if weight is None or given is None or not weight.shape:
+        return ""
+    module = weight.name.rpartition(".")[0] or weight.name
+    matrices = MATRICES.search(raised.message)
+    if matrices and op.name == "linear":
+        return (
+            f"make in_features of `{module}` {matrices.group(2)}, the last size of "
+            f"{quoted(given.name)}, or bring {quoted(given.name)} to a last size of "
+            f"{matrices.group(3)}"
+        )
+    if op.name in ("embedding", "embedding_bag") and RANGE.search(raised.message):
+        return (
+            f"`{module}` has {weight.shape[0]} rows, so {quoted(given.name)} may hold 0 to "
+            f"{weight.shape[0] - 1}: make num_embeddings larger, or mend the indices"
+        )
+    return ""
+
+
+def _tell_refused(case: Case, raised: Raised, function: str) -> None:
+    """A module of torch's looked at its input and refused it before any op ran."""
+    frame = case.places.frame(raised.error.frame)
+    culprit = case.places.at(frame, "culprit")
+    operands = mentioned(case, frame) if frame is not None else []
+    origins = _origins(case, operands, "shape", culprit)
+    given = " and ".join(_told(case, subject, "shape") for subject in operands[:3])
+    module = function.split(".")[0]
+    case.finding(
+        "GP215",
+        Severity.ERROR,
+        f"`{module}` at {place(culprit)} refused its input: {_said(raised)}",
+        f"`{module}`, called at {place(culprit)}, checks what it is given"
+        + (f", here {given}," if given else "")
+        + f" and raised in `{function}`: {_said(raised)}."
+        + _told_origins(origins),
+        f"bring the input to the shape that `{module}` expects"
+        + (f", at {place(origins[0][1])} or before the call" if origins else ""),
+        subjects=operands[:6],
+        locations=[culprit, *(location for _, location in origins)],
+        path=[
+            *(Step("op", name, "", location) for name, location in origins[:4]),
+            Step("cut", module, _said(raised)[:80], culprit),
+        ],
+        backward=None,
+        backwards=0,
+    )

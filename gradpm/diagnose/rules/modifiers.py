@@ -11,14 +11,10 @@ from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.memory import Change
 from gradpm.diagnose.raised import Raised
+from gradpm.diagnose.rewritten import Rewritten, rewritten
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.model import Event, Frame
 from gradpm.trace.schema import LeafKind, Op
-
-OPERATORS = {
-    "__iadd__": "+", "add_": "+", "__isub__": "-", "sub_": "-", "__imul__": "*", "mul_": "*",
-    "__itruediv__": "/", "div_": "/",
-}  # fmt: skip
 
 
 @dataclass
@@ -32,6 +28,7 @@ class Modifier:
     cure: Callable[[str], str]
     more: list[Location] = field(default_factory=list)
     when: int = 0  # op id
+    written: Rewritten | None = None  # the write as it stands in the source
 
 
 def modifier_of(case: Case, change: Change, raised: Raised, saver: OpRow | None = None) -> Modifier:
@@ -51,8 +48,11 @@ def modifier_of(case: Case, change: Change, raised: Raised, saver: OpRow | None 
     if op.has(Op.IN_FUNCTION):  # the line inside a custom Function's forward, and its apply
         users = case.places.user_frames(op.frame)
         more = [found for f in users[1:2] if (found := case.places.at(f, "applied")) is not None]
-    cure = _cure(case, change, frame, module)
-    return Modifier(op, location, what, deed, cure, more, op.id)
+    leaf = case.trace.leaves.get(case.memory.root(change.serial))
+    known = leaf is not None and leaf.kind is not LeafKind.TENSOR
+    written = rewritten(case.places, frame, op) if not module and not known else None
+    cure = _cure(case, change, written, module)
+    return Modifier(op, location, what, deed, cure, more, op.id, written)
 
 
 def module_of(case: Case, op: OpRow, frame: Frame | None) -> str:
@@ -133,7 +133,9 @@ def receiver(case: Case, stack: int, method: str) -> str:
     return ""
 
 
-def _cure(case: Case, change: Change, frame: Frame | None, module: str) -> Callable[[str], str]:
+def _cure(
+    case: Case, change: Change, written: Rewritten | None, module: str
+) -> Callable[[str], str]:
     """The smallest edit, by what kind of write it was."""
     op = change.op
     leaf = case.trace.leaves.get(case.memory.root(change.serial))
@@ -154,23 +156,21 @@ def _cure(case: Case, change: Change, frame: Frame | None, module: str) -> Calla
                 f"let the forward use `{name}.clone()`, or assign a new tensor to `{name}` instead "
                 "of writing into it"
             )
-        if op.name == "__setitem__":
-            return (
-                f"do not write into `{name}`: collect the parts in a list and torch.stack or "
-                f"torch.cat them, or write into `{name}.clone()`"
-            )
+        if written is not None and written.instead:
+            return f"make a new tensor: `{written.instead}`{written.after}"
         if "detach" in views:
             return f"detach() shares memory: write into `{name}.detach().clone()` instead"
+        if op.name == "__setitem__" or written is not None:
+            return (
+                f"do not write into `{name}`: collect the parts in a list and torch.stack or "
+                f"torch.cat them, or write into a copy, `{name}.clone()`"
+            )
         return _out_of_place(op, name)
 
     return cure
 
 
 def _out_of_place(op: OpRow, name: str) -> str:
-    if op.name in OPERATORS:
-        return f"make a new tensor: `{name} = {name} {OPERATORS[op.name]} ...`"
-    if op.name.endswith("_") and not op.name.startswith("_"):
-        return f"make a new tensor: `{name} = {name}.{op.name.rstrip('_')}(...)`"
     if op.name in (
         "relu",
         "dropout",

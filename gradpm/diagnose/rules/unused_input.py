@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gradpm.diagnose.ancestry import ancestors
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import Cut, classify
 from gradpm.diagnose.facts import Backward
@@ -11,10 +12,11 @@ from gradpm.diagnose.finding import Location, Step
 from gradpm.diagnose.flow import AtRoot, Flow
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.raised import Raised
-from gradpm.diagnose.words import place, spoken
-from gradpm.trace.schema import LinkHow, Table
+from gradpm.diagnose.words import place, quoted, sentence, spoken
+from gradpm.trace.schema import LinkHow, Op, Table
 
 UNUSED = re.compile(r"Tensors? (?:at index (\d+) )?appears? to not have been used")
+ASKING = frozenset(("requires_grad_", "requires_grad.__set__"))
 NO_GRAD = "One of the differentiated Tensors does not require grad"
 
 
@@ -68,6 +70,15 @@ def _tell(case: Case, raised: Raised, call: Backward, index: int) -> None:
     cut, seconds = _cut(case, call, first)
     output = case.called.name(call.roots[0], frame) if call.roots else "the output"
     why, fix = _reason(case, first, name, output, cut, untracked=untracked)
+    early = _used_before_asked(case, call, first) if cut is None and not untracked else None
+    if early is not None:
+        used, asked = early
+        seconds = [used, asked, *seconds]
+        why = (
+            f"`{name}` went into the forward at {place(used)}, before requires_grad was asked of "
+            f"it at {place(asked)}: what was computed until then does not know of it."
+        )
+        fix = f"ask for requires_grad before `{name}` is used: move {place(asked)} above the use"
     path = path_to(case, first, set(call.roots), call.op, cut.op.row if cut is not None else -1)
     if call.roots:
         path.append(loss_step(case, call.roots[0], call.frame))
@@ -75,14 +86,14 @@ def _tell(case: Case, raised: Raised, call: Backward, index: int) -> None:
         f"`{name}` does not require grad: autograd.grad at {place(culprit)} cannot differentiate "
         "with respect to it"
         if untracked
-        else f"`{output}` does not depend on `{name}`: autograd.grad at {place(culprit)} asked for "
-        "its gradient in vain"
+        else f"{sentence(quoted(output))} does not depend on `{name}`: autograd.grad at "
+        f"{place(culprit)} asked for its gradient in vain"
     )
     case.finding(
         "GP208",
         raised.severity,
         title,
-        f"The call at {place(culprit)} asks for the derivative of `{output}` with "
+        f"The call at {place(culprit)} asks for the derivative of {quoted(output)} with "
         f"respect to `{name}`. {why}{raised.end}",
         fix,
         subjects=subjects,
@@ -116,6 +127,27 @@ def _cut(case: Case, call: Backward, serial: int) -> tuple[Cut | None, list[Loca
     return None, [*seconds, *([location] if location is not None else [])]
 
 
+def _used_before_asked(case: Case, call: Backward, serial: int) -> tuple[Location, Location] | None:
+    """(where it went into the roots, where requires_grad was asked of it later)."""
+    asked = used = None
+    for row in sorted(case.facts.users.get(serial, ())):
+        op = case.facts.op(row)
+        if op.name in ASKING and not op.has(Op.NONE_SET):
+            asked = op
+            break
+    if asked is None:
+        return None
+    for row in ancestors(case.facts, call.roots, call.op):
+        op = case.facts.op(row)
+        if serial in op.ins and serial not in op.outs:
+            used = op
+            break
+    if used is None or used.id > asked.id:
+        return None
+    places = case.places.of(used.frame, "used before"), case.places.of(asked.frame, "asked")
+    return (places[0], places[1]) if places[0] and places[1] else None
+
+
 def _copy_of(case: Case, serial: int) -> Location | None:
     """Where a copy of the tensor was made, which may be what was used instead."""
     columns = case.trace.table(Table.LINK)
@@ -134,13 +166,14 @@ def _reason(
     """(why it is not in the graph, the cure)."""
     if untracked:
         return (
-            f"`{name}` had requires_grad=False, so no op recorded how `{output}` depends on it.",
-            f"call `{name}.requires_grad_()` before `{output}` is computed from it",
+            f"`{name}` had requires_grad=False, so no op recorded how {quoted(output)} depends on "
+            "it.",
+            f"call `{name}.requires_grad_()` before {quoted(output)} is computed from it",
         )
     if cut is not None:
         return (
-            f"Its value does go into `{output}`, but {cut.what} at {place(cut.culprit)} cut the "
-            f"path. {cut.why}",
+            f"Its value does go into {quoted(output)}, but {cut.what} at {place(cut.culprit)} cut "
+            f"the path. {cut.why}",
             cut.fix,
         )
     row = case.facts.makers.get(serial)
@@ -149,13 +182,13 @@ def _reason(
         owner = case.called.name(base)
         how = spoken(case.facts.op(row))
         return (
-            f"`{name}` was made from `{owner}` by {how}, and `{output}` was computed from "
+            f"`{name}` was made from `{owner}` by {how}, and {quoted(output)} was computed from "
             f"`{owner}` itself: the slice is a branch of its own that leads nowhere.",
-            f"compute `{output}` from `{name}` (take `{owner}` apart first, join the parts by "
-            f"torch.cat), or differentiate with respect to `{owner}` and slice its gradient",
+            f"compute {quoted(output)} from `{name}` (take `{owner}` apart first, join the parts "
+            f"by torch.cat), or differentiate with respect to `{owner}` and slice its gradient",
         )
     return (
-        f"No recorded op leads from `{name}` to `{output}`.",
-        f"compute `{output}` from `{name}`, differentiate with respect to the tensor that was "
-        "used, or pass allow_unused=True if this is meant",
+        f"No recorded op leads from `{name}` to {quoted(output)}.",
+        f"compute {quoted(output)} from `{name}`, differentiate with respect to the tensor that "
+        "was used, or pass allow_unused=True if this is meant",
     )

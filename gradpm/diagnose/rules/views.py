@@ -6,7 +6,7 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Step
 from gradpm.diagnose.raised import Raised
-from gradpm.diagnose.rules.modifiers import OPERATORS
+from gradpm.diagnose.rewritten import rewritten
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import Op
@@ -47,7 +47,7 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
         f"`{name}` is a view{_of(owner)} made at {place(made_at)}, and {spoken(op)} at "
         f"{place(culprit)} modified it in place",
         _why(raised, name, owner, maker, made_at) + raised.end,
-        _fix(raised, op, name, owner, maker),
+        _fix(case, raised, op, name, owner, maker),
         subjects=[subject],
         locations=[culprit, made_at, _mode(case, maker)],
         path=[
@@ -128,19 +128,22 @@ def _why(
     )
 
 
-def _fix(raised: Raised, op: OpRow, name: str, owner: str, maker: OpRow | None) -> str:
+def _fix(case: Case, raised: Raised, op: OpRow, name: str, owner: str, maker: OpRow | None) -> str:
     if "detach" in raised.message and "in-place" in raised.message:
         return f"`{name} = {name}.detach()`"
-    method = op.name.strip("_")
-    new = f"`{name} = {name}.{method}(...)`"
-    if op.name in OPERATORS:
-        new = f"`{name} = {name} {OPERATORS[op.name]} ...`"
-    elif op.name == "__setitem__":
-        new = f"`{name} = {name}.clone()` before the assignment"
+    written = rewritten(case.places, case.places.frame(op.frame), op)
+    new = f"make a new tensor: `{name} = {name}.{op.name.strip('_')}(...)`"
+    if written is not None and written.instead:
+        new = f"make a new tensor: `{written.instead}`{written.after}"
+    elif written is not None or op.name == "__setitem__":
+        new = f"write into a copy: `{name} = {name}.clone()` before this line"
     if _is_no_grad(raised):
-        return f"take the view outside the no_grad block, or make a new tensor: {new}"
-    if maker is not None and maker.name == "__iter__" and owner:
+        return f"take the view outside the no_grad block, or {new}"
+    in_loop = written is not None and not written.instead
+    if maker is not None and (maker.name == "__iter__" or (in_loop and maker.name == "unbind")):
+        whole = f"`{owner}`" if owner else "the tensor"
         return (
-            f"do not loop over `{owner}`: compute on the whole tensor, or collect new rows: {new}"
+            f"do not change the rows of {whole} one by one: compute on the whole of it, or "
+            "collect new rows in a list and torch.stack them"
         )
-    return f"make a new tensor: {new}"
+    return new
