@@ -9,7 +9,7 @@ from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.flow import NO_VALUE
 from gradpm.diagnose.graphs import Node
 from gradpm.diagnose.words import engine_call, place, spoken
-from gradpm.trace.schema import Op
+from gradpm.trace.schema import Op, Table
 
 
 @dataclass
@@ -20,6 +20,58 @@ class Carried:
     serial: int
     user: OpRow | None  # the op through which the second backward came to it; None: the root
     node: int = -1
+    source: Carried | None = None  # of a freed graph, where the value was made of it afterwards
+
+
+def handed_over(
+    case: Case, carried: Carried, user: Node, nodes: list[Node], earlier: Backward
+) -> Carried:
+    """What was made of a value after the first backward, and went into the next round of a loop.
+
+    `baseline = 0.9 * baseline + 0.1 * cost` behind the backward: the next round takes
+    `baseline`, so that line is the one to change, though the freed graph is that of `cost`.
+    """
+    parents: dict[int, list[int]] = {}
+    for node in nodes:
+        for child in node.edges:
+            parents.setdefault(child, []).append(node.at)
+    below: dict[int, int] = {user.at: carried.node}
+    queue = [user.at]
+    while queue:
+        at = queue.pop(0)
+        op = case.graphs.op(nodes[at])
+        if op is None or op.id < earlier.op:
+            continue
+        if _ran_before(case, op, earlier):
+            return _made_since(case, carried, nodes[below[at]], op, earlier)
+        for parent in parents.get(at, ()):
+            if parent not in below:
+                below[parent] = at
+                queue.append(parent)
+    return carried
+
+
+def _made_since(
+    case: Case, carried: Carried, maker: Node, taker: OpRow, earlier: Backward
+) -> Carried:
+    """The value that a round hands to the next, if it is another than the freed one."""
+    op = case.graphs.op(maker)
+    if maker.at == carried.node or op is None or op.id < earlier.op or not op.outs:
+        return carried
+    serial = next((serial for serial in taker.ins if serial in op.outs), op.outs[0])
+    return Carried(op, serial, taker, maker.at, carried)
+
+
+def _ran_before(case: Case, op: OpRow, earlier: Backward) -> bool:
+    """Whether the op's line, called from the same lines, had run before: a loop came round."""
+    end = case.facts.row_at(earlier.op)
+    wanted = _lines(case, op.frame)
+    stacks = set(case.trace.table(Table.OP)["frame"][:end])
+    return op.frame in stacks or any(_lines(case, stack) == wanted for stack in stacks)
+
+
+def _lines(case: Case, stack: int) -> list[tuple[str, int]]:
+    return [(frame.path, frame.line) for frame in case.places.user_frames(stack)]
 
 
 def how_carried(

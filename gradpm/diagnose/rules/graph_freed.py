@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradpm.diagnose.carrying import Carried, how_carried
+from gradpm.diagnose.carrying import Carried, handed_over, how_carried
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Step, Subject
@@ -83,7 +83,8 @@ def _carried(
             continue
         for child in node.edges:
             if child in shared and nodes[child].row >= 0:
-                found.append((child in above, _value(case, node, nodes[child])))
+                value = _value(case, node, nodes[child])
+                found.append((child in above, handed_over(case, value, node, nodes, earlier)))
     for root in call.roots:
         row = case.facts.makers.get(root)
         if row is not None and any(nodes[at].row == row for at in shared):
@@ -133,6 +134,7 @@ def _tell(
     same_line = [c for c in carried if c.op.frame == first.op.frame]
     subjects = _subjects(case, same_line or [first])
     name = subjects[0].name
+    source = case.called.name(first.source.serial) if first.source is not None else ""
     freed_at = case.places.of(earlier.frame, "first backward")
     at = case.places.of(call.frame, "backward")
     how = how_carried(case, first, call, earlier, nodes)
@@ -145,7 +147,9 @@ def _tell(
         raised.severity,
         f"{sentence(quoted(name))}, made at {place(culprit)}, was still part of the graph that "
         f"{engine_call(earlier)} at {place(freed_at)} had freed",
-        _why(name, first, culprit, taken, (earlier, freed_at), (call, at)) + how[0] + raised.end,
+        _why(name, source, first, culprit, taken, (earlier, freed_at), (call, at))
+        + how[0]
+        + raised.end,
         how[1].format(name=name),
         subjects=subjects,
         locations=[culprit, freed_at, *_callers(case, first.op), taken, at, *others[1:3]],
@@ -173,6 +177,7 @@ def _subjects(case: Case, carried: list[Carried]) -> list[Subject]:
 
 def _why(
     name: str,
+    source: str,
     first: Carried,
     culprit: Location | None,
     taken: Location | None,
@@ -182,11 +187,19 @@ def _why(
     second = f"{engine_call(again[0])} at {place(again[1])}"
     if freed[0].frame == again[0].frame:
         second = f"the next {engine_call(again[0])} there"
+    made = f"{sentence(spoken(first.op))} at {place(culprit)} made {quoted(name)}"
+    if source:
+        made += f" of {quoted(source)}, whose history"
+        freed_it = f"{made} {engine_call(freed[0])} at {place(freed[1])} had freed. "
+    else:
+        freed_it = (
+            f"{made}, and {engine_call(freed[0])} at {place(freed[1])} went through its history "
+            "and freed what that had saved. "
+        )
     into = f" through {spoken(first.user)} at {place(taken)}" if first.user is not None else ""
     return (
-        f"{sentence(spoken(first.op))} at {place(culprit)} made {quoted(name)}, and "
-        f"{engine_call(freed[0])} at {place(freed[1])} went through its history and freed what "
-        f"that had saved. {sentence(second)} came to {quoted(name)} again{into} and found it freed."
+        f"{freed_it}{sentence(second)} came to {quoted(source or name)} again{into} and found it "
+        "freed."
     )
 
 
