@@ -13,6 +13,7 @@ from gradpm.diagnose.words import Words, spoken
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import LeafKind
 
+LONGEST = 48  # characters of an expression that stands for a name
 INDEX = re.compile(r"(\[[^\]]*\])+$")
 
 
@@ -85,6 +86,16 @@ class Called:
         if row is not None:
             return f"the result of {spoken(self.facts.op(row))}"
         return "a tensor"
+
+    def expressed(self, serial: int) -> str:
+        """The expression that made it, as it stands in the user's line: `u.sum()`; if short."""
+        row = self.facts.makers.get(serial)
+        frame = self.places.frame(self.facts.op(row).frame) if row is not None else None
+        part = self.places.expression(frame)
+        if frame is None or part is None:
+            return ""
+        text = self.places.spelled(frame.path, part)
+        return text if len(text) <= LONGEST else ""
 
     def known(self, serial: int, frame: Frame | None = None) -> str:
         """A name that stands in the user's code; empty when there is none."""

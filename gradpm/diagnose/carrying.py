@@ -100,7 +100,7 @@ def how_carried(
             "`{name} += loss.item()`",
         )
     if again:
-        own = case.called.as_written(first.serial)
+        own = _path(case, first.serial)
         part = case.called.is_part(first.serial)
         cut = f"tuple(part.detach() for part in {own})" if part else f"{own}.detach()"
         return (
@@ -110,11 +110,28 @@ def how_carried(
         )
     owned = set(case.facts.owners)
     if not (behind & owned if owned else behind):
+        told = " It was computed once, and nothing that learns stands behind it."
+        if holder or case.called.is_part(first.serial):
+            at = place(case.places.of(first.op.frame, "made"))
+            return (
+                told,
+                f"make it a constant: `.detach()` it at {at}, or compute it there under "
+                "torch.no_grad()",
+            )
         return (
-            " It was computed once, and nothing that learns stands behind it.",
+            told,
             "make it a constant: `{name} = {name}.detach()`, or compute it under torch.no_grad()",
         )
     return _used_twice(case, first, call, earlier, behind)
+
+
+def _path(case: Case, serial: int) -> str:
+    """What the user's loop can call it: `model[0].state` for the `self.state` of a module."""
+    own, known = case.called.as_written(serial), case.called.known(serial)
+    if not own.startswith("self.") or known.rsplit(".", 1)[-1] != own.rsplit(".", 1)[-1]:
+        return own
+    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in known.split(".")]
+    return "".join(parts).lstrip(".") if "." in known else own
 
 
 def _both_before(

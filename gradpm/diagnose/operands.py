@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
+from gradpm.diagnose.called import LONGEST
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Subject
 from gradpm.diagnose.flow import VIEWS
 from gradpm.diagnose.places import variable
-from gradpm.diagnose.rewritten import spelled
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import FileKind, Op
 
-LONGEST = 48
 FARTHEST = 64
 
 
@@ -63,8 +62,7 @@ def _from_line(case: Case, serial: int, whole: ast.expr | None, frame: Frame) ->
             return ""
         part = case.places.expression(own)
         if part is not None and part is not whole and op.name not in VIEWS:
-            source = "\n".join(case.places.code(frame.path).lines)
-            text = spelled(part, source)
+            text = case.places.spelled(frame.path, part)
             return text if len(text) <= LONGEST else ""
         before = _taken_from(case, op, at)
         if not before:

@@ -192,6 +192,11 @@ class Places:
                 return node
         return None
 
+    def spelled(self, path: str, node: ast.expr) -> str:
+        """An expression as the user wrote it, on one line."""
+        source = "\n".join(self.code(path).lines)
+        return " ".join((ast.get_source_segment(source, node) or ast.unparse(node)).split())
+
     def grad_mode(self, stack: int) -> tuple[Frame, Location] | None:
         """(frame, where its with-statement or decorator stands) that switched gradients off."""
         for frame in self.user_frames(stack):

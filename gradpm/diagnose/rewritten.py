@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.places import FUNCTIONS, Places, variable
 from gradpm.trace.model import Frame
 
+Spell = Callable[[ast.expr], str]
 LONGEST = 88
 FRESH = {  # what has no form of its own that makes a new tensor
     "zero_": "torch.zeros_like({})",
@@ -42,11 +45,11 @@ def rewritten(places: Places, frame: Frame | None, op: OpRow) -> Rewritten | Non
         return None
     code = places.code(frame.path)
     statement = code.statement(frame.line)
-    text = "\n".join(code.lines)
+    spell = partial(places.spelled, frame.path)
     if isinstance(statement, ast.AugAssign):
-        found = _augmented(statement, op, text)
+        found = _augmented(statement, op, spell)
     else:
-        found = _called(statement, places.expression(frame), op, text)
+        found = _called(statement, places.expression(frame), op, spell)
     if found is None or not found.instead or "." in found.text:
         return found
     around = code.enclosing(frame.line)
@@ -59,14 +62,14 @@ def rewritten(places: Places, frame: Frame | None, op: OpRow) -> Rewritten | Non
     return found
 
 
-def _augmented(statement: ast.AugAssign, op: OpRow, source: str) -> Rewritten | None:
+def _augmented(statement: ast.AugAssign, op: OpRow, spell: Spell) -> Rewritten | None:
     target, name = statement.target, variable(statement.target)
     if not name or op.name == "__setitem__":
         return None
-    text = spelled(target, source)
+    text = spell(target)
     if isinstance(target, ast.Subscript):
         return Rewritten(name, text, "")
-    value = spelled(statement.value, source)
+    value = spell(statement.value)
     if isinstance(statement.value, (ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.UnaryOp)):
         value = f"({value})"
     sign = SIGNS.get(type(statement.op), "")
@@ -75,54 +78,61 @@ def _augmented(statement: ast.AugAssign, op: OpRow, source: str) -> Rewritten | 
 
 
 def _called(
-    statement: ast.stmt | None, call: ast.expr | None, op: OpRow, source: str
+    statement: ast.stmt | None, call: ast.expr | None, op: OpRow, spell: Spell
 ) -> Rewritten | None:
     """`x.clamp_(0)`, `torch.relu_(x)`, `F.dropout(x, inplace=True)`."""
     if statement is None or not isinstance(call, ast.Call):
         return None
-    receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-    is_method = receiver is not None and not _is_library(receiver)
-    target = receiver if is_method else call.args[0] if call.args else None
+    target = _written_to(call, op)
     if target is None or isinstance(target, ast.Call) or not variable(target):
         return None
-    text = spelled(target, source)
+    text = spell(target)
     if isinstance(target, ast.Subscript):
         return Rewritten(variable(target), text, "")
-    value = _value(call, text, op.name, source)
+    value = _value(call, text, op.name, spell)
     left = ""
     if isinstance(statement, ast.Expr) and statement.value is call:
         left = f"{text} = "
     elif isinstance(statement, ast.Assign) and statement.value is call:
-        left = f"{spelled(statement.targets[0], source)} = "
+        left = f"{spell(statement.targets[0])} = "
     return Rewritten(variable(target), text, left + value if value else "")
 
 
-def _value(call: ast.Call, text: str, name: str, source: str) -> str:
+def _written_to(call: ast.Call, op: OpRow) -> ast.expr | None:
+    """The `out=`, else the receiver of a method, else the first argument of a function."""
+    out = next((word.value for word in call.keywords if word.arg == "out"), None)
+    if out is not None:
+        return out
+    function = call.func
+    called = function.attr if isinstance(function, ast.Attribute) else variable(function)
+    if called.strip("_") != op.name.strip("_"):
+        return None  # a call of the user's own, or a module's
+    if isinstance(function, ast.Attribute) and not _is_library(function.value):
+        return function.value
+    return call.args[0] if call.args else None
+
+
+def _value(call: ast.Call, text: str, name: str, spell: Spell) -> str:
     """The expression that makes a new tensor of the same numbers."""
     if name in FRESH:
         return FRESH[name].format(text)
     if name == "copy_" and call.args:
-        taken = spelled(call.args[0], source)
+        taken = spell(call.args[0])
         return f"{taken}.clone()" if len(taken) <= LONGEST else ""
     if name == "fill_" and call.args:
-        return f"torch.full_like({text}, {spelled(call.args[0], source)})"
+        return f"torch.full_like({text}, {spell(call.args[0])})"
     if name in NO_TWIN:
         return ""
-    function = spelled(call.func, source)
-    kept = [word for word in call.keywords if word.arg != "inplace"]
+    function = spell(call.func)
+    kept = [word for word in call.keywords if word.arg not in ("inplace", "out")]
     if function.endswith("_") and not function.endswith("__"):
         function = function.rstrip("_")
     elif len(kept) == len(call.keywords):
-        return ""  # written neither with an underscore nor with inplace=
-    words = [f"{word.arg or '**'}={spelled(word.value, source)}" for word in kept]
-    given = ", ".join([*(spelled(argument, source) for argument in call.args), *words])
+        return ""  # written neither with an underscore nor with inplace= or out=
+    words = [f"{word.arg or '**'}={spell(word.value)}" for word in kept]
+    given = ", ".join([*(spell(argument) for argument in call.args), *words])
     whole = f"{function}({given})"
     return whole if len(whole) <= LONGEST else f"{function}(...)"
-
-
-def spelled(node: ast.expr, source: str) -> str:
-    """An expression as the user wrote it, on one line."""
-    return " ".join((ast.get_source_segment(source, node) or ast.unparse(node)).split())
 
 
 def _is_library(node: ast.expr) -> bool:

@@ -12,7 +12,7 @@ from gradpm.diagnose.raised import Raised
 from gradpm.trace.model import Spec
 
 PARTS = re.compile(
-    r"\[(?:torch\.)?(?:\w+\.)*(\w+) \[([\d, ]*)\]\](?:, which is output (\d+) of (\w+),)?"
+    r"\[(?:torch\.)?(?:\w+\.)*(\w+) \[([\d, ]*)\]\](?:, which is output (\d+) of ([\w:]+),)?"
     r" is at version (\d+); expected version (\d+)"
 )
 RESULTS = frozenset("result output out results".split())  # saved under these: what the op made

@@ -23,7 +23,7 @@ class Errors:
         self.recorder = recorder
         self.rows = Rows(Table.ERROR)
         self.count = 0
-        self._last: tuple[tuple[int, type, tuple[Any, ...]], int] | None = None
+        self._last: tuple[tuple[int, type, tuple[Any, ...]], int, int] | None = None
         self._places: dict[tuple[str, int], tuple[int, int]] = {}  # -> (times, its first row)
 
     def seen(
@@ -39,12 +39,13 @@ class Errors:
         `facts` is asked for what else is known, and only when the row is written.
         """
         key = (id(error), type(error), error.args)
-        if self._last is not None and self._last[0] == key:
-            return self._last[1]
+        depth = _depth(error)
+        if self._last is not None and self._last[0] == key and depth > self._last[1]:
+            return self._last[2]  # the same on its way out; a new one may have a dead one's id
         if frame is not None:
             stack, _ = self.recorder.stacks.at(frame)
         row = self._write(error, op, stack, uncaught=False, facts=facts)
-        self._last = (key, row)
+        self._last = (key, depth, row)
         return row
 
     def uncaught(self, error: BaseException, traceback: Any) -> None:
@@ -125,6 +126,14 @@ def text_of(error: BaseException) -> str:
         return str(error)[:LONGEST]
     except Exception as odd:
         return f"<its text cannot be had: {type(odd).__name__}>"
+
+
+def _depth(error: BaseException) -> int:
+    """How many frames an exception has come through so far."""
+    depth, traceback = 0, error.__traceback__
+    while traceback is not None:
+        depth, traceback = depth + 1, traceback.tb_next
+    return depth
 
 
 def _led_by(error: BaseException) -> list[list[str]]:

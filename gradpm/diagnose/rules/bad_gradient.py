@@ -10,7 +10,7 @@ from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import failed_node, returned_at, unserved, written_at
 from gradpm.diagnose.finding import Location, Step
 from gradpm.diagnose.raised import Raised
-from gradpm.diagnose.words import listed, place
+from gradpm.diagnose.words import listed, place, quoted
 from gradpm.trace.schema import FileKind, Op
 
 COUNT = re.compile(r"(\w+) returned an incorrect number of gradients \(expected (\d+), got (\d+)\)")
@@ -165,7 +165,8 @@ def _hook(case: Case, raised: Raised) -> None:
     serials = unserved(case, raised, None)
     serials = _behind(case, op, serials) or serials
     subjects = [case.words.parameter(serial) for serial in serials]
-    tensor = case.called.name(op.ins[0]) if op is not None and op.ins else "its tensor"
+    tensor = case.called.name(op.ins[0]) if op is not None and op.ins else ""
+    on = f" on {quoted(tensor)}" if tensor else ""
     hook = str(written[2]).rsplit(".", 1)[-1] if written else name or "a hook"
     kind = match.group(2) if match else "type"
     lost = listed([subject.name for subject in subjects]) or "What lies behind"
@@ -173,20 +174,28 @@ def _hook(case: Case, raised: Raised) -> None:
         "GP207",
         raised.severity,
         f"the hook `{hook}` returned a gradient of another {kind} at {place(culprit)}",
-        f"The hook registered on `{tensor}` at {place(at)} is given the gradient and may return a "
+        f"The hook registered{on} at {place(at)} is given the gradient and may return a "
         f"replacement of the same shape, type and device; what it returned has another {kind}"
         f"{match.group(3) if match else ''}. {lost} got no gradient from this backward()."
         f"{raised.end}",
-        f"return a tensor shaped like the gradient that `{hook}` was given, or nothing at all to "
-        "leave it as it is",
+        _hook_cure(hook, kind),
         subjects=subjects,
         locations=[culprit, at, call_at],
         path=[
-            Step("op", "register_hook", f"on {tensor}", at, op.id if op is not None else -1),
+            Step("op", "register_hook", on.strip(), at, op.id if op is not None else -1),
             Step("cut", hook, f"returned another {kind}", culprit),
         ],
         backward=raised.number,
         backwards=1,
+    )
+
+
+def _hook_cure(hook: str, kind: str) -> str:
+    like = "of the type of" if kind == "type" else "shaped like"
+    more = " (`.to(grad.dtype)`)" if kind == "type" else ""
+    return (
+        f"return a tensor {like} the gradient that `{hook}` was given{more}, or nothing at all to "
+        "leave it as it is"
     )
 
 

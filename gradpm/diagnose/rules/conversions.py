@@ -46,8 +46,7 @@ def _tell_numpy(case: Case, raised: Raised, op: OpRow) -> None:
         f"`{name}` {list(subject.shape or ())}, made at {place(nearest)}, carries its history; a "
         f"numpy array cannot, so the conversion at {place(culprit)} would lose it silently and "
         f"torch refuses.{raised.end}",
-        f"if no gradient is needed here: `{name}.detach().numpy()` (better: detach it where it is "
-        f"kept, at {place(nearest)})",
+        _numpy_cure(case, serial, name, nearest),
         subjects=[subject],
         locations=[culprit, nearest, *_callers(case, made), *origins],
         path=[
@@ -57,6 +56,19 @@ def _tell_numpy(case: Case, raised: Raised, op: OpRow) -> None:
         ],
         backward=len(case.facts.backwards) or None,
     )  # fmt: skip
+
+
+def _numpy_cure(case: Case, serial: int, name: str, made: Location | None) -> str:
+    holder = case.called.holder(serial)
+    if holder and holder.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]:
+        return (
+            f"keep what `{holder}` is to hold without its history, `.detach()` or `.item()`, when "
+            f"it is put in (it is made at {place(made)})"
+        )
+    return (
+        f"if no gradient is needed here: `{name}.detach().numpy()` (better: detach it where it is "
+        f"kept, at {place(made)})"
+    )
 
 
 def _callers(case: Case, row: int | None) -> list[Location]:

@@ -134,6 +134,8 @@ def _why(
     at: Location | None,
 ) -> str:
     role = "its result" if stale.is_result else "its input"
+    if quoted(name) != name:  # else there is no name to tell
+        role += f" {quoted(name)}"
     shape = list(stale.shape)
     versions = (
         f" (version {stale.expected} was saved, version {stale.found} was found)"
@@ -142,7 +144,7 @@ def _why(
     )
     through = f" through `{alias}`, which shares its memory," if alias else ""
     return (
-        f"{sentence(saver)} at {place(saver_at)} keeps {role} {quoted(name)} {shape} to "
+        f"{sentence(saver)} at {place(saver_at)} keeps {role} {shape} to "
         f"compute its gradient. {sentence(modifier.deed)}{through} overwrote these numbers before "
         f"backward() at {place(at)} could use them{versions}."
     )

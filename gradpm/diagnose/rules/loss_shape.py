@@ -58,22 +58,28 @@ def _tell(case: Case, raised: Raised) -> None:
     what = spoken(op) if op is not None else "an op that was not recorded"
     complex_ = "complex" in raised.message
     problem = f"holds {subject.dtype} numbers" if complex_ else f"has shape {shape}"
-    cure = f"`{name} = {name}.abs()`" if complex_ else f"`{name}.mean().backward()`"
+    is_grad = at is not None and "backward" not in at.source and "grad(" in at.source
+    called = "autograd.grad()" if is_grad else "backward()"
+    cure = f"`{name} = {name}.abs()`" if complex_ else f"or call `{name}.mean().backward()`"
+    if is_grad and not complex_:
+        cure = (
+            f"or pass grad_outputs=torch.ones_like({name}), which gives the derivative of its sum"
+        )
     users = case.places.user_frames(op.frame) if op is not None else []
     caller = case.places.at(users[1], "called from") if len(users) > 1 else None
     case.finding(
         "GP205",
         raised.severity,
-        f"`{name}` {problem}: backward() at {place(at)} needs a single real number",
+        f"`{name}` {problem}: {called} at {place(at)} needs a single real number",
         f"{what[0].upper() + what[1:]} at {place(culprit)} made `{name}` with shape {shape}. "
-        f"backward() at {place(at)} starts from the derivative of one number by itself, 1.0, and "
+        f"{called} at {place(at)} starts from the derivative of one number by itself, 1.0, and "
         f"cannot choose one for {_count(shape)} of them.{raised.end}",
-        f"reduce it where it is made (`.mean()` or `.sum()`, or reduction='mean'), or call {cure}",
+        f"reduce it where it is made (`.mean()` or `.sum()`, or reduction='mean'), {cure}",
         subjects=[subject],
         locations=[culprit, at, caller],
         path=[
             Step("op", what.strip("`"), f"{name} {shape}", culprit, op.id if op else -1),
-            Step("cut", "backward()", "needs a scalar", at),
+            Step("cut", called, "needs a scalar", at),
         ],
         backward=len(case.facts.backwards) + 1,
         backwards=1,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import failed_node, op_behind
 from gradpm.diagnose.finding import Location, Severity, Step, Subject
+from gradpm.diagnose.mismatch_cures import LOSSES, cure_of_mismatch, told
 from gradpm.diagnose.operands import inside_torch, mentioned, operands_of
 from gradpm.diagnose.origins import origin_places
 from gradpm.diagnose.raised import Raised, in_backward
 from gradpm.diagnose.words import place, quoted, sentence, spoken
-from gradpm.trace.schema import Op
+from gradpm.trace.model import Frame
+from gradpm.trace.schema import Op, Table
 
 TYPES = frozenset(
     "RuntimeError ValueError TypeError IndexError NotImplementedError AssertionError".split()
@@ -22,21 +25,17 @@ DTYPE = re.compile(
     r"must have the same type|should be the same|not implemented for '",
     re.I,
 )
-MOST_SIZES = 8
 TARGET = re.compile(r"\btarget\b", re.I)
-LOSSES = frozenset("cross_entropy nll_loss ctc_loss multi_margin_loss".split())
-MATRICES = re.compile(r"cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)")
-RANGE = re.compile(r"index out of range|is out of bounds|out of range", re.I)
 NONE = "NoneType"  # a gradient that never came: another matter
 DEVICE = re.compile(r"device|meta tensor|is on cpu|cuda:", re.I)
 
 
 def find(case: Case) -> None:
-    """What ended the program in a torch op and no other rule has explained."""
+    """What ended the program, or each round of its loop, and no other rule has explained."""
     for raised in case.raised:
         if (
             raised.taken
-            or not raised.fatal
+            or not (raised.fatal or _in_every_round(case, raised))
             or raised.error.type not in TYPES
             or NONE in raised.message
         ):
@@ -55,19 +54,27 @@ def find(case: Case) -> None:
             return
 
 
+def _in_every_round(case: Case, raised: Raised) -> bool:
+    """Swallowed, and yet no probe: the line fails each time, and what learns went into it."""
+    op = raised.op
+    if op is None or raised.severity is not Severity.WARNING or not op.has(Op.GRAD_ENABLED):
+        return False
+    frame = case.places.frame(op.frame)
+    failed = [r for r in case.raised if r.op is not None and r.op.frame == op.frame]
+    ran = [
+        row
+        for row, stack in enumerate(case.trace.table(Table.OP)["frame"])
+        if stack == op.frame and case.trace.op_name(row) == op.name
+    ]
+    went_well = any(not case.facts.op(row).has(Op.RAISED) for row in ran)
+    return frame is not None and len(failed) > 1 and not went_well
+
+
 def property_of(message: str) -> str:
     """Which property of the operands torch complains of."""
     if DEVICE.search(message) and not re.search(r"dtype", message):
         return "device"
     return "dtype" if DTYPE.search(message) else "shape"
-
-
-def _told(case: Case, subject: Subject, what: str) -> str:
-    spec = case.facts.spec_of(subject.serial)
-    detail = {"device": spec.device, "dtype": spec.dtype}.get(what, str(list(spec.shape)))
-    if what == "shape" and len(subject.shape or ()) > MOST_SIZES:
-        detail = f"of {len(subject.shape or ())} dimensions"
-    return f"{quoted(subject.name)} {detail}"
 
 
 def _tell(case: Case, raised: Raised, op: OpRow) -> None:
@@ -77,7 +84,7 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     operands = operands_of(case, op)
     odd = _odd_first(case, raised, op, operands, what)
     origins = _origins(case, odd, what, culprit)
-    told = ", ".join(_told(case, subject, what) for subject in operands[:4])
+    given = ", ".join(told(case, subject, what) for subject in operands[:4])
     first = _said(raised)
     label = spoken(op)
     late = raised.call is not None and not in_backward(raised)
@@ -86,11 +93,12 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     from_ = _told_origins(origins)
     case.finding(
         "GP215",
-        Severity.ERROR,
+        raised.severity,
         f"{label} at {place(culprit)} got operands that do not go together: {first}",
-        f"{label} at {place(culprit)} was given {told or 'no tensor'}. torch says: {first}.{when}"
-        + from_,
-        _fix(case, op, raised, odd, what, origins),
+        f"{label} at {place(culprit)} was given {given or 'no tensor'}. torch says: {first}.{when}"
+        + from_
+        + raised.end,
+        cure_of_mismatch(case, op, raised, odd, what, origins),
         subjects=operands[:6],
         locations=[
             culprit,
@@ -171,65 +179,12 @@ def _told_origins(origins: list[tuple[str, Location]]) -> str:
     return f" {sentence('; '.join(told))}." if told else ""
 
 
-def _fix(
-    case: Case,
-    op: OpRow,
-    raised: Raised,
-    odd: list[Subject],
-    what: str,
-    origins: list[tuple[str, Location]],
-) -> str:
-    if not odd:
-        return "give the op what its documentation asks for"
-    first = odd[0]
-    name = quoted(first.name)
-    at = next((location for origin, location in origins if origin == first.name), None)
-    where = f" at {place(at)}" if at is not None else ""
-    other = next((s for s in odd if s.serial != first.serial), None)
-    if what == "dtype" and op.name in LOSSES:
-        return f"class indices are whole numbers: give it `{first.name}.long()`"
-    if what == "dtype":
-        wanted = f".to({other.name}.dtype)" if other is not None else ".float()"
-        return (
-            f"bring {name} to the type that is wanted{where}: `{first.name}{wanted}`, or "
-            "`.long()` where it holds class indices"
-        )
-    if what == "device":
-        return (
-            f"move {name} where the others are{where}: `.to(device)`; register a constant "
-            "of a module as a buffer so that it moves along"
-        )
-    known = _known_cure(case, op, raised, odd)
-    if known:
-        return known
-    shapes = []
-    for subject in odd[:2]:
-        made = next((location for origin, location in origins if origin == subject.name), None)
-        from_ = f" from {place(made)}" if made is not None else ""
-        shapes.append(_told(case, subject, "shape") + from_)
-    return f"make the sizes agree: {' and '.join(shapes)}"
-
-
-def _known_cure(case: Case, op: OpRow, raised: Raised, odd: list[Subject]) -> str:
-    """The cure of the commonest two: a Linear of the wrong width, an index beyond a table."""
-    weight = next((s for s in odd if s.kind == "parameter" and len(s.shape or ()) == 2), None)
-    given = next((s for s in odd if s.kind != "parameter"), None)
-    if weight is None or given is None or not weight.shape:
+def _called(case: Case, frame: Frame | None) -> str:
+    """The module as the line calls it: `self.lstm`."""
+    call = case.places.expression(frame)
+    if frame is None or not isinstance(call, ast.Call):
         return ""
-    module = weight.name.rpartition(".")[0] or weight.name
-    matrices = MATRICES.search(raised.message)
-    if matrices and op.name == "linear":
-        return (
-            f"make in_features of `{module}` {matrices.group(2)}, the last size of "
-            f"{quoted(given.name)}, or bring {quoted(given.name)} to a last size of "
-            f"{matrices.group(3)}"
-        )
-    if op.name in ("embedding", "embedding_bag") and RANGE.search(raised.message):
-        return (
-            f"`{module}` has {weight.shape[0]} rows, so {quoted(given.name)} may hold 0 to "
-            f"{weight.shape[0] - 1}: make num_embeddings larger, or mend the indices"
-        )
-    return ""
+    return case.places.spelled(frame.path, call.func)
 
 
 def _tell_refused(case: Case, raised: Raised, function: str) -> None:
@@ -238,8 +193,8 @@ def _tell_refused(case: Case, raised: Raised, function: str) -> None:
     culprit = case.places.at(frame, "culprit")
     operands = mentioned(case, frame) if frame is not None else []
     origins = _origins(case, operands, "shape", culprit)
-    given = " and ".join(_told(case, subject, "shape") for subject in operands[:3])
-    module = function.split(".")[0]
+    given = " and ".join(told(case, subject, "shape") for subject in operands[:3])
+    module = _called(case, frame) or function.split(".")[0]
     case.finding(
         "GP215",
         Severity.ERROR,

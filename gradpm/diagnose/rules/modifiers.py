@@ -50,9 +50,9 @@ def modifier_of(case: Case, change: Change, raised: Raised, saver: OpRow | None 
         more = [found for f in users[1:2] if (found := case.places.at(f, "applied")) is not None]
     leaf = case.trace.leaves.get(case.memory.root(change.serial))
     known = leaf is not None and leaf.kind is not LeafKind.TENSOR
-    written = rewritten(case.places, frame, op) if not module and not known else None
+    written = rewritten(case.places, frame, op) if not module else None
     cure = _cure(case, change, written, module)
-    return Modifier(op, location, what, deed, cure, more, op.id, written)
+    return Modifier(op, location, what, deed, cure, more, op.id, written if not known else None)
 
 
 def module_of(case: Case, op: OpRow, frame: Frame | None) -> str:
@@ -152,10 +152,10 @@ def _cure(
         if leaf is not None and leaf.kind is LeafKind.PARAMETER:
             return f"change `{name}` only after backward(), best after optimizer.step()"
         if leaf is not None and leaf.kind is LeafKind.BUFFER:
-            return (
-                f"let the forward use `{name}.clone()`, or assign a new tensor to `{name}` instead "
-                "of writing into it"
-            )
+            new = f"assign a new tensor to `{name}` instead of writing into it"
+            if written is not None and written.instead:
+                new = f"make a new tensor: `{written.instead}`"
+            return f"{new}; or let the forward use `{written.text if written else name}.clone()`"
         if written is not None and written.instead:
             return f"make a new tensor: `{written.instead}`{written.after}"
         if "detach" in views:

@@ -13,7 +13,7 @@ from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rivals import likeliest
 from gradpm.diagnose.round_trip import UNSURE, came_back
 from gradpm.diagnose.rules.unreached import dead_ends
-from gradpm.diagnose.words import place
+from gradpm.diagnose.words import listed, place, sentence
 
 SAYS = "does not require grad and does not have a grad_fn"
 
@@ -102,21 +102,39 @@ def _frozen(case: Case, backward: Backward, state: AtRoot) -> None:
     at = case.places.of(backward.frame, "backward")
     loss = words.tensor_name(backward.roots[0]) if backward.roots else "the loss"
     path = path_to(case, serials[-1], set(backward.roots), backward.op)
+    switched = any(serial in flow.switched_off for serial in serials)
+    names = listed([subject.name for subject in subjects])
+    title = f"`{loss}` has no graph: {names} it depends on never required grad"
+    why = f"{names}, made at {place(culprit)}, was not told to require grad."
+    fix = f"make `{subjects[-1].name}` with requires_grad=True at {place(culprit)}"
+    if switched:
+        count = f"all {len(serials)} parameters" if len(serials) > 1 else names
+        title = (
+            f"`{loss}` has no graph: {count} it depends on {_were(serials)} frozen at "
+            f"{place(culprit)}"
+        )
+        why = (
+            f"requires_grad was set to False at {place(culprit)} for every parameter involved, "
+            "the ones meant to learn too."
+        )
+        fix = "freeze only the part that must not learn, or freeze before the new part is attached"
     case.finding(
         "GP201",
         _severity(case, backward),
-        f"`{loss}` has no graph: all {len(serials)} parameters it depends on were frozen at "
-        f"{place(culprit)}",
+        title,
         f"The backward() at {place(at)} raised because nothing that `{loss}` was computed from "
-        f"requires grad: requires_grad was set to False at {place(culprit)} for every parameter "
-        "involved, the ones meant to learn too.",
-        "freeze only the part that must not learn, or freeze before the new part is attached",
+        f"requires grad. {sentence(why)}",
+        fix,
         subjects=subjects,
         locations=[culprit, *callers, at],
         path=path,
         backward=backward.number + 1,
         backwards=1,
     )
+
+
+def _were(serials: list[int]) -> str:
+    return "was" if len(serials) == 1 else "were"
 
 
 def freezing_line(case: Case, serials: list[int]) -> tuple[Location | None, list[Location]]:

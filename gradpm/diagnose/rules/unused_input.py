@@ -68,7 +68,7 @@ def _tell(case: Case, raised: Raised, call: Backward, index: int) -> None:
     subjects = [case.called.subject(serial, frame) for serial in serials]
     name = subjects[0].name
     cut, seconds = _cut(case, call, first)
-    output = case.called.name(call.roots[0], frame) if call.roots else "the output"
+    output = _output(case, call)
     why, fix = _reason(case, first, name, output, cut, untracked=untracked)
     early = _used_before_asked(case, call, first) if cut is None and not untracked else None
     if early is not None:
@@ -102,6 +102,17 @@ def _tell(case: Case, raised: Raised, call: Backward, index: int) -> None:
         backward=raised.number,
         backwards=1,
     )
+
+
+def _output(case: Case, call: Backward) -> str:
+    """What was differentiated: a name, or how the call's own line computes it."""
+    frame = case.places.frame(call.frame)
+    if not call.roots:
+        return "the output"
+    root = call.roots[0]
+    if case.called.known(root, frame):
+        return case.called.name(root, frame)
+    return case.called.expressed(root) or case.called.name(root, frame)
 
 
 def _cut(case: Case, call: Backward, serial: int) -> tuple[Cut | None, list[Location]]:
