@@ -23,6 +23,15 @@ EXPECTED = {  # script -> (code, severity, a subject)
     "freed_state": ("GP204", "error", "scale"),
     "freed_shared": ("GP204", "error", "code"),
     "freed_collected": ("GP204", "error", "log_prob"),
+    "freed_baseline": ("GP204", "error", "baseline"),
+    "freed_fake": ("GP204", "error", "fake"),
+    "freed_force": ("GP204", "error", "energy"),
+    "inplace_helper": ("GP202", "error", "v"),
+    "inplace_state": ("GP202", "error", "state"),
+    "late_requires": ("GP208", "error", "mix"),
+    "checkpoint_skip": ("GP214", "error", ""),
+    "mismatch_module": ("GP215", "error", "x"),
+    "mismatch_every": ("GP215", "warning", "x"),
     "non_scalar": ("GP205", "error", "loss"),
     "views": ("GP206", "error", "gate"),
     "bad_gradient": ("GP207", "error", "scale"),
@@ -117,6 +126,9 @@ def test_an_optimizer_between_two_backwards_is_told_with_the_order_that_cures_it
     ("name", "cure"),
     [
         ("freed_state", "self.scale = self.scale.detach()"),
+        ("freed_baseline", "`baseline = baseline.detach()`"),
+        ("freed_fake", "hand `fake.detach()` to"),
+        ("freed_force", "pass retain_graph=True to autograd.grad()"),
         ("freed_shared", "call backward() once"),
         ("freed_collected", "empty `memory`"),
     ],
@@ -125,6 +137,23 @@ def test_the_cure_fits_the_way_it_was_carried(
     reports: dict[str, Any], name: str, cure: str
 ) -> None:
     assert cure in _finding(reports, name)["fix"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("inplace_helper", "`v = v / (length + eps)`"),
+        ("inplace_state", "`self.state = torch.tanh(drive).clone()`"),
+        ("late_requires", "before `mix` is used"),
+        ("mismatch_every", "`x.float()`"),
+    ],
+)
+def test_the_cure_is_written_as_the_line_is(reports: dict[str, Any], name: str, cure: str) -> None:
+    assert cure in _finding(reports, name)["fix"]
+
+
+def test_versions_are_read_behind_a_node_of_the_c_namespace(reports: dict[str, Any]) -> None:
+    assert "version 2 was saved" in _finding(reports, "inplace_state")["explanation"]
 
 
 def test_trying_numpy_and_falling_back_is_a_note(reports: dict[str, Any]) -> None:

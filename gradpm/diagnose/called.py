@@ -14,6 +14,7 @@ from gradpm.trace.model import Frame
 from gradpm.trace.schema import LeafKind
 
 LONGEST = 48  # characters of an expression that stands for a name
+KEY = re.compile(r"\[['\"]([^'\"]+)['\"]\]$")
 INDEX = re.compile(r"(\[[^\]]*\])+$")
 
 
@@ -43,6 +44,7 @@ class Called:
         names = [target, holder] if holder else [first.name]
         if not holder and not f".{first.name}".endswith(f".{target}"):
             names.append(target)
+        names += [key for key in self._keys(serial) if key.isidentifier()]
         return [
             Subject(first.kind, name, first.shape, first.dtype, serial)
             for name in dict.fromkeys(names)
@@ -76,6 +78,15 @@ class Called:
     def is_part(self, serial: int) -> bool:
         """Whether the user holds it as an element of a tuple or list."""
         return any(INDEX.search(name) for _, name in self.facts.trace.names.get(serial, ()))
+
+    def is_keyed(self, serial: int) -> bool:
+        """Whether the user holds it under a word in a dict."""
+        return bool(self._keys(serial))
+
+    def _keys(self, serial: int) -> list[str]:
+        """`total` of `state['total']`."""
+        names = (name for _, name in self.facts.trace.names.get(serial, ()))
+        return [match.group(1) for name in names if (match := KEY.search(name)) is not None]
 
     def name(self, serial: int, frame: Frame | None = None) -> str:
         """The name alone; words for one that has none."""

@@ -97,12 +97,15 @@ def how_carried(
         return (
             " It grows from step to step: each step adds to the sum of all before it.",
             "call backward() on this step's loss alone, and sum up its number: "
-            "`{name} += loss.item()`",
+            f"`{_braced(case.called.as_written(first.serial))} += loss.item()`",
         )
     if again:
-        own = _path(case, first.serial)
+        own = _braced(_path(case, first.serial))
         part = case.called.is_part(first.serial)
+        keyed = case.called.is_keyed(first.serial)
         cut = f"tuple(part.detach() for part in {own})" if part else f"{own}.detach()"
+        if keyed:
+            cut = f"{{{{key: part.detach() for key, part in {own}.items()}}}}"
         return (
             " It is handed on from step to step with its whole history.",
             f"cut the history between steps: `{own} = {cut}` after the optimizer's step (or "
@@ -123,6 +126,11 @@ def how_carried(
             "make it a constant: `{name} = {name}.detach()`, or compute it under torch.no_grad()",
         )
     return _used_twice(case, first, call, earlier, behind)
+
+
+def _braced(text: str) -> str:
+    """Braces of the user's source doubled: the cure is a template for the name."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _path(case: Case, serial: int) -> str:
@@ -159,7 +167,7 @@ def _used_twice(
     again = _is_at(case, earlier.frame, call.frame)
     maker = case.places.frame(first.op.frame)
     if maker is not None and maker.function.endswith("__init__"):
-        own = case.called.as_written(first.serial)
+        own = _braced(case.called.as_written(first.serial))
         return told, f"compute `{own}` in forward instead of __init__: each step needs it anew"
     if _changed(case, call, earlier, behind):
         loop = "inside the loop, before each backward()" if again else "after the optimizer's step"

@@ -76,7 +76,20 @@ def _of_type(case: Case, op: OpRow, odd: list[Subject], where: str) -> str:
 
 
 def _of_linear_or_table(op: OpRow, raised: Raised, odd: list[Subject]) -> str:
-    """A Linear of the wrong width, an index beyond a table."""
+    """A Linear of the wrong width, an index beyond a table, a mask subtracted, a batch of one."""
+    if "with a bool tensor" in raised.message:
+        return f"invert a mask by `~`: `~{odd[0].name}`, or subtract numbers: `.float()`"
+    if "more than 1 value per channel" in raised.message:
+        return (
+            "the batch holds one sample, whose variance is not defined: give the DataLoader "
+            "drop_last=True, or call .eval() where nothing is trained"
+        )
+    classes = next((s.shape[1] for s in odd if len(s.shape or ()) == 2 and s.shape), 0)
+    if op.name in LOSSES and RANGE.search(raised.message) and classes:
+        return (
+            f"there are {classes} classes, so {quoted(odd[-1].name)} may hold 0 to {classes - 1}: "
+            "count from 0, or give the last layer more outputs"
+        )
     weight = next((s for s in odd if s.kind == "parameter" and len(s.shape or ()) == 2), None)
     given = next((s for s in odd if s.kind != "parameter"), None)
     if weight is None or given is None or not weight.shape:

@@ -20,7 +20,7 @@ FRESH = {  # what has no form of its own that makes a new tensor
 }
 NO_TWIN = frozenset(
     """set_ resize_ resize_as_ random_ exponential_ geometric_ cauchy_ log_normal_ copy_
-    fill_""".split()
+    fill_ fill_diagonal_ apply_ map_ map2_""".split()
 )
 SIGNS: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Mod: "%",
@@ -36,6 +36,7 @@ class Rewritten:
     name: str  # what a person calls the tensor at that line: `std` for `self.std`
     text: str  # as it is written there: `self.std`
     instead: str  # the statement that makes a new tensor; empty where there is no such
+    in_parts: bool = False  # an element or a row of it: there is no such statement
     after: str = ""  # what else must be done for it: handing the new tensor back
 
 
@@ -54,11 +55,13 @@ def rewritten(places: Places, frame: Frame | None, op: OpRow) -> Rewritten | Non
         return found
     around = code.enclosing(frame.line)
     if any(_loops_over(node, found.text) for node in around):
-        return Rewritten(found.name, found.text, "")
+        return Rewritten(found.name, found.text, "", True)
     functions = [node for node in around if isinstance(node, FUNCTIONS)]
     inner = max(functions, key=lambda node: node.lineno, default=None)
     if inner is not None and _takes(inner, found.text) and not _used(inner, found.text, statement):
-        return Rewritten(found.name, found.text, found.instead, " and return it to the caller")
+        return Rewritten(
+            found.name, found.text, found.instead, after=" and return it to the caller"
+        )
     return found
 
 
@@ -68,7 +71,7 @@ def _augmented(statement: ast.AugAssign, op: OpRow, spell: Spell) -> Rewritten |
         return None
     text = spell(target)
     if isinstance(target, ast.Subscript):
-        return Rewritten(name, text, "")
+        return Rewritten(name, text, "", True)
     value = spell(statement.value)
     if isinstance(statement.value, (ast.BinOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.UnaryOp)):
         value = f"({value})"
@@ -88,7 +91,7 @@ def _called(
         return None
     text = spell(target)
     if isinstance(target, ast.Subscript):
-        return Rewritten(variable(target), text, "")
+        return Rewritten(variable(target), text, "", True)
     value = _value(call, text, op.name, spell)
     left = ""
     if isinstance(statement, ast.Expr) and statement.value is call:

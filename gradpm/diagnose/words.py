@@ -11,6 +11,7 @@ from gradpm.trace.schema import LeafKind
 
 SPOKEN = {
     "__getitem__": "indexing",
+    "__rsub__": "the subtraction `-`",
     "__floordiv__": "the floor division `//`",
     "__rfloordiv__": "the floor division `//`",
     "floor_divide": "the floor division `//`",

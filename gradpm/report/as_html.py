@@ -14,7 +14,7 @@ from typing import Any
 from gradpm import __version__
 from gradpm.diagnose import Finding, Location, Step, Subject
 from gradpm.report.as_text import MARKS, SIGNS
-from gradpm.report.headline import NOTHING, facts, gaps, headline
+from gradpm.report.headline import facts, gaps, headline, nothing
 from gradpm.report.spans import spans
 from gradpm.report.view import Run
 from gradpm.trace.text import escape
@@ -89,7 +89,7 @@ def _top(run: Run) -> Iterator[str]:
     yield f'<p class="brand">gradpm <span>{text(_script(run))}</span></p>'
     yield f"<h1>{text(headline(run))}</h1>"
     if not run.findings:
-        yield f"<p>{NOTHING}</p>"
+        yield f"<p>{text(nothing(run))}</p>"
     yield "<dl>"
     yield from (f"<div><dt>{text(k)}</dt><dd>{text(v)}</dd></div>" for k, v in facts(run) if v)
     yield "</dl>"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from gradpm.diagnose import Finding, Location, Step
 from gradpm.report.as_text import MARKS, SIGNS
-from gradpm.report.headline import NOTHING, facts, gaps, headline
+from gradpm.report.headline import facts, gaps, headline, nothing
 from gradpm.report.spans import spans
 from gradpm.report.view import Run
 from gradpm.trace.text import escape
@@ -26,7 +26,7 @@ def to_markdown(run: Run) -> str:
     for finding in run.findings:
         lines += finding_lines(finding)
     if not run.findings:
-        lines += [NOTHING, ""]
+        lines += [nothing(run), ""]
     lines += run_lines(run)
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from gradpm.diagnose import Finding, Location, Step
-from gradpm.report.headline import NOTHING, gaps
+from gradpm.report.headline import gaps, nothing
 from gradpm.report.view import Run
 from gradpm.trace.text import escape
 
@@ -21,7 +21,7 @@ def to_text(run: Run, width: int = WIDTH) -> str:
     for finding in run.findings:
         lines += [*finding_lines(finding, width), ""]
     if not run.findings:
-        lines += [NOTHING, ""]
+        lines += [nothing(run), ""]
     lines += run_lines(run)
     return "\n".join(lines) + "\n"
 

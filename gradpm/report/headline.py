@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gradpm.report.view import Run
+from gradpm.trace.text import escape
 
 NOTHING = "No finding: every gradient that was expected arrived."
 
@@ -18,7 +19,16 @@ def headline(run: Run) -> str:
         for severity in ("error", "warning", "note")
         if counts[severity]
     ]
-    return ", ".join(told) or "nothing wrong"
+    return ", ".join(told) or ("no explanation" if run.run.get("exception") else "nothing wrong")
+
+
+def nothing(run: Run) -> str:
+    """What to say when there is no finding: never more than was seen."""
+    exception = run.run.get("exception")
+    if exception:
+        kind = escape(str(exception.get("type", "an exception")))
+        return f"No finding: the script raised {kind}, and gradpm has no explanation for it."
+    return NOTHING
 
 
 def facts(run: Run) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,7 @@ SHAPES = re.compile(r"got \[([\d, ]*)\] but expected shape compatible with \[([\
 NOT_TENSOR = re.compile(r"expected Variable or None \(got (\w+)\)")
 HOOK = re.compile(r"hook '([^']*)' has changed the (\w+) of value(.*)", re.S)
 HOOK_TYPE = re.compile(r"expected Variable, but hook returned '(\w+)'")
+HOOK_COUNT = re.compile(r"invalid number of grad_\w+, got (\d+), but expected (\d+)")
 MODULE_HOOK = "ackward hook returned an invalid number of grad"
 REGISTERS = frozenset(
     """register_full_backward_hook register_full_backward_pre_hook register_backward_hook
@@ -110,6 +111,15 @@ def _problem(
     if shapes:
         got, expected = f"[{shapes.group(1)}]", f"[{shapes.group(2)}]"
         cure = "sum over the dimensions that were broadcast, without keepdim"
+        fitting = _input_of_shape(case, op, function, got, index)
+        if fitting:
+            return (
+                f"a gradient {got} for {which} {expected}",
+                f"The values of the return belong to forward's inputs in their order: value "
+                f"{index} belongs to {which}, of shape {expected}, and has the shape of {fitting}.",
+                f"return the gradients in the order of forward's inputs: the one of {fitting} "
+                "stands in the wrong place",
+            )
         if sorted(got.strip("[]").split(", ")) == sorted(expected.strip("[]").split(", ")):
             cure = "transpose it"
         return (
@@ -133,6 +143,16 @@ def _problem(
         f"A gradient must have the type and device of its input {which}; torch says: {what}.",
         f"make value {index} of the return like its input: `.to({which.strip('`')})`",
     )
+
+
+def _input_of_shape(case: Case, op: OpRow, function: str, shape: str, index: int) -> str:
+    """Another input of forward, which alone has this shape: its gradient stands in its place."""
+    names = [
+        _input_name(case, op, function, at)
+        for at, serial in enumerate(op.ins)
+        if at != index and serial and str(list(case.facts.spec_of(serial).shape)) == shape
+    ]
+    return names[0] if len(names) == 1 else ""
 
 
 def _input_name(case: Case, op: OpRow, function: str, index: int) -> str:
@@ -168,12 +188,14 @@ def _hook(case: Case, raised: Raised) -> None:
     tensor = case.called.name(op.ins[0]) if op is not None and op.ins else ""
     on = f" on {quoted(tensor)}" if tensor else ""
     hook = str(written[2]).rsplit(".", 1)[-1] if written else name or "a hook"
-    kind = match.group(2) if match else "type"
+    counted = HOOK_COUNT.search(raised.message)
+    kind = match.group(2) if match else "number" if counted else "type"
     lost = listed([subject.name for subject in subjects]) or "What lies behind"
     case.finding(
         "GP207",
         raised.severity,
-        f"the hook `{hook}` returned a gradient of another {kind} at {place(culprit)}",
+        f"the hook `{hook}` returned "
+        f"{_counted(counted) if counted else f'a gradient of another {kind}'} at {place(culprit)}",
         f"The hook registered{on} at {place(at)} is given the gradient and may return a "
         f"replacement of the same shape, type and device; what it returned has another {kind}"
         f"{match.group(3) if match else ''}. {lost} got no gradient from this backward()."
@@ -190,7 +212,16 @@ def _hook(case: Case, raised: Raised) -> None:
     )
 
 
+def _counted(match: re.Match[str]) -> str:
+    return f"{match.group(1)} gradients where {match.group(2)} are due"
+
+
 def _hook_cure(hook: str, kind: str) -> str:
+    if kind == "number":
+        return (
+            f"return one gradient for each that `{hook}` was given, in the same tuple, or nothing "
+            "at all to leave them as they are"
+        )
     like = "of the type of" if kind == "type" else "shaped like"
     more = " (`.to(grad.dtype)`)" if kind == "type" else ""
     return (

@@ -59,6 +59,8 @@ def _tell_numpy(case: Case, raised: Raised, op: OpRow) -> None:
 
 
 def _numpy_cure(case: Case, serial: int, name: str, made: Location | None) -> str:
+    if serial < 0:
+        return f"`{name}.detach().numpy()`"
     holder = case.called.holder(serial)
     if holder and holder.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]:
         return (

@@ -87,6 +87,8 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     given = ", ".join(told(case, subject, what) for subject in operands[:4])
     first = _said(raised)
     label = spoken(op)
+    together = "got operands that do not go together"
+    verdict = together if len(operands) > 1 else "refused its input"
     late = raised.call is not None and not in_backward(raised)
     at = case.places.of(raised.call.frame, "backward") if raised.call is not None else None
     when = f" The forward let it pass; backward() at {place(at)} did not." if late else ""
@@ -94,10 +96,9 @@ def _tell(case: Case, raised: Raised, op: OpRow) -> None:
     case.finding(
         "GP215",
         raised.severity,
-        f"{label} at {place(culprit)} got operands that do not go together: {first}",
-        f"{label} at {place(culprit)} was given {given or 'no tensor'}. torch says: {first}.{when}"
-        + from_
-        + raised.end,
+        f"{sentence(label)} at {place(culprit)} {verdict}: {first}",
+        f"{sentence(label)} at {place(culprit)} was given {given or 'no tensor'}. torch says: "
+        f"{first}.{when}{from_}{raised.end}",
         cure_of_mismatch(case, op, raised, odd, what, origins),
         subjects=operands[:6],
         locations=[

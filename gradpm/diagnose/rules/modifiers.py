@@ -92,19 +92,27 @@ def _optimizer(case: Case, op: OpRow | None, step: Event, raised: Raised) -> Mod
     called = receiver(case, step.frame, "step") or "optimizer"
     earlier = _backward_before(case, step.op, raised)
     again = case.places.of(raised.call.frame, "backward") if raised.call is not None else None
+    looped = earlier is not None and again is not None and earlier.short() == again.short()
     between = ""
     if earlier is not None and again is not None:
+        second = "the next there" if looped else f"backward() at {place(again)}"
         between = (
-            f", between backward() at {place(earlier)} and backward() at {place(again)}, whose "
-            "graph still needs the old numbers,"
+            f", between backward() at {place(earlier)} and {second}, whose graph still needs the "
+            "old numbers,"
         )
     what = f"`{called}.step()`"
+
+    kept = (
+        "; a value that one step hands to the next is to be detached, without retain_graph=True"
+        if looped
+        else ""
+    )
 
     def cure(name: str) -> str:
         return (
             f"call every backward() that uses `{name}` first (the earlier one with "
             f"retain_graph=True where they share a graph), and `{called}.step()` after the last; "
-            "or compute the second loss anew after the step"
+            "or compute the second loss anew after the step" + kept
         )
 
     deed = f"{what} at {place(location)}{between}"
@@ -160,7 +168,7 @@ def _cure(
             return f"make a new tensor: `{written.instead}`{written.after}"
         if "detach" in views:
             return f"detach() shares memory: write into `{name}.detach().clone()` instead"
-        if op.name == "__setitem__" or written is not None:
+        if op.name == "__setitem__" or (written is not None and written.in_parts):
             return (
                 f"do not write into `{name}`: collect the parts in a list and torch.stack or "
                 f"torch.cat them, or write into a copy, `{name}.clone()`"

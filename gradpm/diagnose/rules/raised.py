@@ -16,6 +16,7 @@ from gradpm.diagnose.rules import (
     loss_shape,
     mismatch,
     no_derivative,
+    raised_inside,
     unused_input,
     views,
 )
@@ -35,6 +36,7 @@ RULES = (
     conversions.find,
     ddp.find,
     mismatch.find,
+    raised_inside.find,
 )
 
 

@@ -135,11 +135,11 @@ def _fix(case: Case, raised: Raised, op: OpRow, name: str, owner: str, maker: Op
     new = f"make a new tensor: `{name} = {name}.{op.name.strip('_')}(...)`"
     if written is not None and written.instead:
         new = f"make a new tensor: `{written.instead}`{written.after}"
-    elif written is not None or op.name == "__setitem__":
+    elif (written is not None and written.in_parts) or op.name == "__setitem__":
         new = f"write into a copy: `{name} = {name}.clone()` before this line"
     if _is_no_grad(raised):
         return f"take the view outside the no_grad block, or {new}"
-    in_loop = written is not None and not written.instead
+    in_loop = written is not None and written.in_parts
     if maker is not None and (maker.name == "__iter__" or (in_loop and maker.name == "unbind")):
         whole = f"`{owner}`" if owner else "the tensor"
         return (
