@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged import findings_of
 from launching import under
 
 SCRIPTS = Path(__file__).parent / "scripts" / "raised"
@@ -35,6 +36,7 @@ EXPECTED = {  # script -> (code, severity, a subject)
     "non_scalar": ("GP205", "error", "loss"),
     "views": ("GP206", "error", "gate"),
     "bad_gradient": ("GP207", "error", "scale"),
+    "raised_inside": ("GP207", "error", "alpha"),
     "bad_hook": ("GP207", "error", "first.weight"),
     "unused_input": ("GP208", "error", "z"),
     "no_second_derivative": ("GP209", "error", "layer.weight"),
@@ -154,6 +156,10 @@ def test_the_cure_is_written_as_the_line_is(reports: dict[str, Any], name: str, 
 
 def test_versions_are_read_behind_a_node_of_the_c_namespace(reports: dict[str, Any]) -> None:
     assert "version 2 was saved" in _finding(reports, "inplace_state")["explanation"]
+
+
+def test_exceptions_that_tests_expect_through_one_helper_are_notes(tmp_path: Path) -> None:
+    assert findings_of("raised/expected_by_tests", tmp_path) == []
 
 
 def test_trying_numpy_and_falling_back_is_a_note(reports: dict[str, Any]) -> None:
