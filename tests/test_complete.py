@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from launching import under
 
 torch = pytest.importorskip("torch")
 
@@ -355,3 +356,39 @@ def test_threads_have_a_tap_each(tmp_path: Path) -> None:
     assert len(seen.calls()) == 2
     assert len({row.flags >> 16 for row in seen.named("mul")}) == 2
     assert seen.findings == []
+
+
+CHILDREN = """
+import multiprocessing
+import os
+
+import torch
+
+
+def work(size):
+    (torch.ones(size, requires_grad=True) * 2).sum().backward()
+
+
+if __name__ == "__main__":
+    work(2)
+    for method in ("fork", "spawn"):
+        child = multiprocessing.get_context(method).Process(target=work, args=(3,))
+        child.start()
+        child.join()
+    loader = torch.utils.data.DataLoader([torch.ones(2)] * 4, num_workers=2)
+    print(sum(batch.sum().item() for batch in loader))
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_children_that_use_autograd_have_a_file_each(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(CHILDREN)
+    ran = under(["run", "train.py"], tmp_path, OMP_NUM_THREADS="1")
+    assert (ran.status, ran.out) == (0, "8.0\n")
+    traces = [Trace(path) for path in sorted(tmp_path.glob("*.gpm"))]
+    assert len({trace.meta["pid"] for trace in traces}) == len(traces) == 3
+    assert (tmp_path / "train.gpm").exists()
+    assert [trace.table(Table.BACKWARD).rows for trace in traces] == [1, 1, 1]
+    assert ran.err.count("nothing wrong") == 1

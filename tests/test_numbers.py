@@ -8,6 +8,7 @@ import pytest
 from judged import assert_told, findings_of, marked
 
 from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.rules import depth
 from gradpm.trace.model import Trace
 from gradpm.trace.schema import GradState, Table
 
@@ -61,6 +62,14 @@ def test_a_gradient_rounded_to_zero_over_depth_has_vanished(tmp_path: Path) -> N
     assert found.culprit is not None
     assert found.culprit.line == marked("numbers/deep_sigmoid", "culprit")
     assert "layers.0.weight" in {subject.name for subject in found.subjects}
+
+
+def test_small_branches_are_no_depth() -> None:
+    def chain(*norms: float) -> depth.Chain:
+        return depth.Chain(1, [], len(norms), 0.0, 0.0, list(norms))
+
+    assert chain(0.4, 2e-3, 3e-7, 2e-3, 3e-7).recovers  # keys of an attention beside its values
+    assert not chain(0.4, 1e-3, 4e-3, 1e-6, 1e-9, 0.0, 0.0).recovers
 
 
 def test_is_silent_where_odd_numbers_are_meant(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gradpm.trace.schema import GradState
 VANISHED = 1e-6
 EXPLODED = 1e4
 LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
+RECOVERED = 1e3
 FEWEST = 4  # layers, or passes through one
 SHARE = 0.8
 MOVES = frozenset("T Transpose Permute View Expand AccumulateGrad Unsqueeze Squeeze".split())
@@ -38,6 +39,20 @@ class Chain:
     def factor(self) -> float:
         """What each pass multiplies by."""
         return math.exp(self.total / max(self.count - 1, 1))
+
+    @property
+    def recovers(self) -> bool:
+        """Whether a pass further from the loss gets a gradient far larger than one before it.
+
+        Then the small ones are branches (an attention's keys), and what is beyond them is
+        reached by another way: no depth has shrunk it.
+        """
+        least = math.inf
+        for norm in self.norms:
+            if norm > RECOVERED * least:
+                return True
+            least = min(least, norm)
+        return False
 
 
 def find(case: Case) -> None:
@@ -110,7 +125,7 @@ def _worst(chains: list[Chain], sign: int, limit: float) -> Chain | None:
 
 
 def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
-    chain = _worst(chains, -1, 1 / VANISHED)
+    chain = _worst([chain for chain in chains if not chain.recovers], -1, 1 / VANISHED)
     if chain is None:
         return False
     serials = [s for s in case.expected.learners if s not in case.explained and _tiny(case, s)]
