@@ -446,6 +446,17 @@ def test_a_place_that_cannot_be_written_is_said_before_the_run(tmp_path: Path) -
     assert (ran.status, ran.out) == (73, "")
 
 
+def test_where_nothing_can_be_written_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir("/proc" if Path("/proc").exists() else "/dev/fd")
+    assert choose("train", None, force=False) == tmp_path / "elsewhere" / "train.gpm"
+    with pytest.raises(OutputError):
+        choose("train", "here.gpm", force=False)
+
+
 def test_a_runs_traces_are_those_written_since(tmp_path: Path) -> None:
     names = ["t.gpm", "t.pid7.gpm", "t.rank2.gpm", "t.rank10.gpm"]
     for name in (*names, "t.rank3.gpm", "t2.rank1.gpm", "t.rank4.txt"):

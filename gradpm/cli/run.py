@@ -44,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command, say what is wrong; end as the command ended."""
     command = launch.work_out(arguments.command)
     trace = launch.choose(command.stem, arguments.output, force=arguments.force)
+    if not arguments.output and trace.parent != Path.cwd() and _speaks():
+        told = f"no trace can be written in {Path.cwd()}: it will be {trace}"
+        print(f"gradpm: {told}", file=sys.stderr, flush=True)
     started = time.time()
     ended = launch.run(command, trace, _options(arguments))
     paths = launch.traces_of(trace, started)

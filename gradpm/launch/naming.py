@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import tempfile
 from itertools import chain, count
 from pathlib import Path
 
@@ -22,14 +23,22 @@ def choose(stem: str, output: str | None, *, force: bool) -> Path:
     """The absolute path of a new run's main trace: `output`, else `stem`.gpm here.
 
     A name that is taken is never overwritten unless `force`: `train-2.gpm`, and so on.
-    Raises `OutputError` if the folder is missing or cannot be written to.
+    Where nothing can be written here, and no other place was named, it is one for
+    temporary files: the training is to go on. Raises `OutputError` if the folder that
+    was named is missing or cannot be written to.
     """
     wanted = Path(os.path.abspath(output)) if output else Path.cwd() / f"{stem}.gpm"
     if wanted.is_dir():
         wanted = wanted / f"{stem}.gpm"
     if wanted.exists() and not wanted.is_file():  # /dev/null, a pipe
         raise OutputError(f"{wanted} is no plain file", "a trace needs one of its own")
-    _must_be_writable(wanted.parent)
+    try:
+        _must_be_writable(wanted.parent)
+    except OutputError:
+        if output:
+            raise
+        wanted = Path(tempfile.gettempdir()) / wanted.name
+        _must_be_writable(wanted.parent)
     if force:
         return wanted
     numbered = (wanted.with_name(f"{wanted.stem}-{n}{wanted.suffix}") for n in count(2))
