@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from textual import on
@@ -52,7 +53,7 @@ class Browser(Vertical):
         self._shown_graph: tuple[int, int, str] | None = None
         self._parameters: dict[int, list[Parameter]] = {}
         self._timelines: dict[int, Timeline] = {}
-        self._want_leaf = 0
+        self._want_leaf: tuple[int, Callable[[], None]] | None = None
         self._finding: Finding | None = None
 
     def compose(self) -> ComposeResult:
@@ -208,8 +209,8 @@ class Browser(Vertical):
 
     def _show_graph(self, view: GraphView) -> None:
         self.graph.show(self.evidence, view)
-        if self._want_leaf:
-            self.go_to_leaf(self._want_leaf)
+        if self._want_leaf is not None:
+            self.go_to_leaf(*self._want_leaf)
         elif self._finding is not None:
             self.graph.go_to_cut(self._finding)
         self.show_crumbs()
@@ -231,13 +232,15 @@ class Browser(Vertical):
         self._load_graph()
         return f"Grouped by {self.mode}" if self.mode != "node" else "Not grouped"
 
-    def go_to_leaf(self, serial: int) -> None:
-        """Show a parameter's node, once the graph is there."""
+    def go_to_leaf(self, serial: int, then: Callable[[], None] = lambda: None) -> None:
+        """Show a parameter's node, once the graph is there, and go on from it."""
         if self.graph.view is None:
-            self._want_leaf = serial
+            self._want_leaf = serial, then
             return
-        self._want_leaf = 0
-        if not self.graph.go_to_leaf(serial):
+        self._want_leaf = None
+        if self.graph.go_to_leaf(serial):
+            then()
+        else:
             words = "This backward's graph does not reach that parameter."
             self.notify(words, markup=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -237,14 +237,17 @@ class Desk(DeskSearch):
                 self.go_to_finding(told.finding)
                 self.action_focus_pane("path")
                 return
-        self.action_show_node()
+        self._show_node(self.action_path_to_loss)
 
     def action_show_node(self) -> None:
         """The parameter under the cursor, in the graph."""
+        self._show_node(lambda: None)
+
+    def _show_node(self, then: Callable[[], None]) -> None:
         serial = self.browser.parameters.serial
         if serial:
             self.action_focus_pane("graph")
-            self.browser.go_to_leaf(serial)
+            self.browser.go_to_leaf(serial, then)
 
     def action_compare(self) -> None:
         """Compare two backwards."""

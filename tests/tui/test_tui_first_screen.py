@@ -52,19 +52,22 @@ async def test_the_way_of_a_parameter_takes_three_keys(open_app: Open) -> None:
         assert any(step.kind == "cut" for step in desk.path.steps)
 
 
-async def test_a_live_parameter_leads_to_its_node_and_on_to_the_loss(open_app: Open) -> None:
+async def test_a_live_parameters_way_to_the_loss_takes_one_key_its_node_another(
+    open_app: Open,
+) -> None:
     async with open_app() as driven:
         desk = driven.app.desk
         assert desk is not None
         await driven.press("2")
         desk.browser.parameters.go_to_serial(-10)
-        await driven.press("enter")
-        assert desk.focused is desk.browser.graph
         name = driven.app.several[0].trace.name(-10)
-        assert desk.browser.graph.location[1] == name
         await driven.press("w")
+        assert desk.focused is desk.path
         assert desk.path.steps[0].kind == "loss"
         assert desk.path.steps[-1].label == name
+        await driven.press("2", "v")
+        assert desk.focused is desk.browser.graph
+        assert desk.browser.graph.location[1] == name
 
 
 async def test_findings_are_followed_by_every_pane(open_app: Open) -> None:
