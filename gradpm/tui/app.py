@@ -154,6 +154,8 @@ class GradpmApp(App[int]):
             cautions = [*(p.sentence for p in problems), *map(troubles_of, self.several)]
             self.desk = Desk(self.several, self.jobs, [c for c in cautions if c])
             self.push_screen(self.desk)
+            if self.config.keys:
+                self.call_after_refresh(self._question_keys)
         elif problems:
             self.problem = problems[0]
             rows = refusal(problems[0])
@@ -167,6 +169,15 @@ class GradpmApp(App[int]):
         self.bell()
         self._exit_renderables.append(Text(f"{traceback.format_exc()}\n{words}"))
         self._close_messages_no_wait()
+
+    def _question_keys(self) -> None:
+        """A key that was set for nothing would only be missed much later."""
+        from gradpm.tui.commands import names
+
+        unknown = sorted(set(self.config.keys) - names(self.screen))
+        if unknown:
+            words = f"No key is called {', '.join(unknown)}: ? tells their names."
+            self.notify(plain(words), markup=False, severity="warning")
 
     # -- the way out --------------------------------------------------------------------
 

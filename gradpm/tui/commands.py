@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.dom import DOMNode
+from textual.screen import Screen
 
 from gradpm.tui.themes import ORDER
 
@@ -68,3 +69,15 @@ class Commands(Provider):
             score = matcher.match(one.words)
             if score > 0:
                 yield Hit(score, one.words, lambda one=one: self._run(one), help=one.shown or None)
+
+
+def names(screen: Screen[object]) -> set[str]:
+    """The names of all bindings, by which the config file may set their keys."""
+    from gradpm.tui.help import HelpScreen
+    from gradpm.tui.search import Search
+
+    nodes = [screen.app, screen, *screen.query("*")]
+    found = {one.id for node in nodes for _, one in node._bindings if one.id}
+    for kind in (Search, HelpScreen):
+        found |= {one.id for one in kind.BINDINGS if isinstance(one, Binding) and one.id}
+    return found

@@ -178,6 +178,13 @@ async def test_keys_can_be_changed(open_app: Open) -> None:
         assert "^x quit" in driven.screen
 
 
+async def test_a_key_for_nothing_is_complained_about(open_app: Open) -> None:
+    config = Config(keys={"app.edlt": "f4", "search.close": "f5", "list.down": "down"})
+    async with open_app(config=config) as driven:
+        messages = [one.message for one in driven.app._notifications]
+        assert messages == ["No key is called app.edlt: ? tells their names."]
+
+
 def test_a_broken_config_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     assert read_config(path) == Config()
