@@ -33,7 +33,7 @@ def _of_graph(pane: OutlinePane, backward: int) -> tuple[Row, Row]:
     if pane.view is not None and pane.rows is not None and pane.view.outline.graph.failed >= 0:
         return row, _of_raised(pane.view, pane.rows)
     if row and pane.view is not None and not _is_measured(pane.view):
-        return row, [("too large: no gradient measured at its nodes · ", "warning")]
+        return row, [("too large: norms not measured · ", "warning")]
     shown = pane.view.outline.graph.backward if pane.view is not None else backward
     if shown == backward or not row:
         return row, []
