@@ -181,9 +181,9 @@ class _Calls:
         """For the calls of a module that was called several times: which of how many."""
         met = Counter(self.module[scope] for scope in self.first if scope)
         so_far: Counter[int] = Counter()
-        for scope in sorted(self.first, key=self.first.__getitem__):
+        for scope in sorted(filter(None, self.first), key=self.first.__getitem__):
             module = self.module[scope]
-            if scope and met[module] > 1:
+            if met[module] > 1:
                 so_far[module] += 1
                 yield scope, (so_far[module], met[module])
 
