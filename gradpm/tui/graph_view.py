@@ -71,6 +71,7 @@ def _load(
     )  # fmt: skip
     cuts, lost, spots = cuts_of(graph, trace, findings)
     outline = build(graph, groups, cuts, progress)
+    groups.blocks = set()  # of no more use, and long
     text = OutlineText(outline, trace, [step.label for step, _ in lost])
     folding = Folding(outline.tree)
     small = len(outline.tree) <= 60

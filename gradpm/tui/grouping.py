@@ -34,7 +34,7 @@ class Groups:
     kind: list[Kind] = field(default_factory=lambda: [Kind.TOP])
     ref: list[int] = field(default_factory=lambda: [0])
     label: list[str] = field(default_factory=lambda: [""])  # of a call: empty, see call_label
-    turns: dict[int, tuple[int, int]] = field(default_factory=dict)  # of a call: (which, of many)
+    turns: Array = field(default_factory=lambda: np.zeros((0, 2), np.int32))  # (which, of how many)
     blocks: set[int] = field(default_factory=set)  # calls that hold other calls
     of_node: Array = field(default_factory=lambda: np.zeros(0, np.int32))
 
@@ -119,7 +119,10 @@ def by_module(graph: Graph, trace: Trace, least: int = 3) -> Groups:
     _adopt(graph, groups, spans)
     fold_calls(graph, groups, trace)
     groups.blocks = {made[scope] for scope in calls.inner}
-    groups.turns = {made[scope]: turn for scope, turn in calls.turns() if scope in made}
+    groups.turns = np.zeros((len(groups.parent), 2), np.int32)
+    for scope, turn in calls.turns():
+        if scope in made:
+            groups.turns[made[scope]] = turn
     return groups
 
 

@@ -100,8 +100,9 @@ class OutlineRows:
             label, kind = call_label(trace, scope), module_class(trace, scope)
             short = _from(outer, label) or label
             turn = ""
-            if group in groups.turns and groups.kind[groups.parent[group]] is not Kind.TURN:
-                turn = "call {:,} of {:,}".format(*groups.turns[group])
+            if groups.turns[group, 1] and groups.kind[groups.parent[group]] is not Kind.TURN:
+                which, of_all = groups.turns[group].tolist()
+                turn = f"call {which:,} of {of_all:,}"
             return plain(short), "  ".join(
                 filter(None, ("" if kind == label else plain(kind), turn))
             )
