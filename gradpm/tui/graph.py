@@ -12,6 +12,7 @@ from gradpm.trace.model import Trace
 from gradpm.trace.schema import Call, FileKind, Op, Table
 
 Array = npt.NDArray[Any]
+_MANY = 20_000
 
 
 @dataclass(slots=True)
@@ -53,7 +54,12 @@ def column(trace: Trace, table: Table, name: str) -> Array:
 
 def graph_sizes(trace: Trace) -> dict[int, int]:
     """How many nodes the trace holds of each backward's graph; those without are left out."""
-    numbers, sizes = np.unique(column(trace, Table.NODE, "backward"), return_counts=True)
+    told = column(trace, Table.BACKWARD, "nodes")
+    if len(told) and int(told.max()) >= _MANY:  # so as not to read a million rows for it
+        kept = np.flatnonzero(told)
+        numbers, sizes = column(trace, Table.BACKWARD, "number")[kept], told[kept]
+    else:
+        numbers, sizes = np.unique(column(trace, Table.NODE, "backward"), return_counts=True)
     return dict(zip(numbers.tolist(), sizes.tolist(), strict=True))
 
 
