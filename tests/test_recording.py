@@ -16,8 +16,10 @@ torch = pytest.importorskip("torch")
 
 import gradpm  # noqa: E402
 from gradpm.errors import OutputError  # noqa: E402
+from gradpm.record.options import Options  # noqa: E402
+from gradpm.record.recording import Recording  # noqa: E402
 from gradpm.trace.model import Trace  # noqa: E402
-from gradpm.trace.schema import Table  # noqa: E402
+from gradpm.trace.schema import Call, GradState, Table  # noqa: E402
 
 
 def as_found() -> list[Any]:
@@ -170,3 +172,24 @@ def resident() -> int:
     if not statm.exists():
         pytest.skip("needs /proc")
     return int(statm.read_text().split()[1]) * 4096
+
+
+def watched(path: Path, **options: Any) -> tuple[list[bool], set[int], set[int]]:
+    """(which calls were measured node by node, the states of gradients, which calls read a loss)."""
+    with Recording(path, Options(**options)):
+        model = torch.nn.Linear(3, 1)
+        for _ in range(9):
+            model(torch.ones(2, 3)).pow(2).sum().backward()
+    table, grads = Trace(path).table(Table.BACKWARD), Trace(path).table(Table.GRAD)
+    flags = list(table["flags"])
+    lossy = {at for at, flag in enumerate(flags) if flag & Call.LOSS}
+    return [bool(flag & Call.WATCHED) for flag in flags], set(grads["state"]), lossy
+
+
+def test_how_closely_values_are_looked_at_is_as_asked_for(tmp_path: Path) -> None:
+    measured, states, lossy = watched(tmp_path / "auto.gpm")
+    assert measured == [True] * 3 + [False] * 6
+    assert states == {GradState.FINITE} and len(lossy) == 9
+    assert watched(tmp_path / "all.gpm", stats="all")[0] == [True] * 9
+    assert watched(tmp_path / "every.gpm", every=4)[0] == [at < 3 or at % 4 == 0 for at in range(9)]
+    assert watched(tmp_path / "none.gpm", stats="none") == ([False] * 9, {GradState.UNREAD}, set())

@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--open", action="store_true", help="go straight into the app afterwards")
     add("--quiet", action="store_true", help="no verdict afterwards")
     add("--detail", choices=("full", "auto", "light"), default="auto", help="how much to record")
-    add("--every", type=_positive, default=1, metavar="N", help="watch each Nth backward closely")
+    add("--every", type=_positive, default=0, metavar="N", help="watch each Nth backward closely")
     add("--max-size", type=_positive, default=256, metavar="MB", help="of a trace (default: 256)")
-    add("--stats", choices=("auto", "all", "none"), default="auto", help="statistics of values")
+    stats = "look at every node's gradient, or at no value at all"
+    add("--stats", choices=("auto", "all", "none"), default="auto", help=stats)
     add("--no-source", action="store_true", help="embed no source text")
     add("--redact", action="store_true", help="leave out source, argv, paths, environment")
     add("--keep-compile", action="store_true", help="let torch.compile compile: one node each")

@@ -32,8 +32,14 @@ def run_summary(case: Case) -> dict[str, Any]:
             "ops": max(int(meta.get("ops", 0) or 0) - case.facts.op_count, 0),
             "damaged": len(reader.damage),
             "stopped": meta.get("stopped"),
+            "unmeasured": _unmeasured(case),
         },
     }
+
+
+def _unmeasured(case: Case) -> int:
+    """In how many calls gradients were looked at by parameter only, or not at all."""
+    return sum(not call.flags & Call.WATCHED for call in case.facts.accumulating)
 
 
 def _device(case: Case) -> str:

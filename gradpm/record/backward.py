@@ -143,7 +143,8 @@ class EngineTap:
         for tensor in call["inputs"]:
             if isinstance(tensor, torch.Tensor) and tensor.is_leaf:
                 recorder.leaves.add(tensor, stack, LeafKind.TENSOR)
-        loss, read = _loss(roots)
+        stats = recorder.options.stats
+        loss, read = _loss(roots) if stats != "none" else (0.0, False)
         if read:
             flags |= Call.LOSS
         graph, handles = None, []
@@ -153,7 +154,7 @@ class EngineTap:
             if looks:
                 recorder.looks.walk(graph.nodes, number)
             flags |= Call.FULL
-            if len(graph.nodes) <= recorder.watch_at_most:
+            if stats == "all" or (stats == "auto" and len(graph.nodes) <= recorder.watch_at_most):
                 handles = watch(graph, recorder)
                 flags |= Call.WATCHED
         recorder.names.look(frame, number)
@@ -285,8 +286,11 @@ class EngineTap:
 
     def _wants_graph(self, loss: float, call: dict[str, Any], stack: int) -> bool:
         """Whether this call's graph is kept in full."""
-        detail = self.recorder.options.detail
-        if detail == "full" or call.get("create_graph"):
+        options = self.recorder.options
+        detail = options.detail
+        if detail == "full" or options.stats == "all" or call.get("create_graph"):
+            return True
+        if options.every and (self.count - 1) % options.every == 0:
             return True
         times = self._calls_at[stack] = self._calls_at.get(stack, 0) + 1
         suspect = stack in self.suspects or not math.isfinite(loss)

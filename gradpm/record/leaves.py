@@ -111,6 +111,7 @@ class Leaves:
         self._settled += 1
         count = self._settled
         looked = count <= 16 or not count & (count - 1)  # ever more rarely: it costs a norm
+        looked = looked and self.recorder.options.stats != "none"
         dense = [pair for pair in unsure if looked and _plain(pair[1]) and not pair[1].is_sparse]
         norms = norms_of([grad for _, grad in dense])
         for known, _ in unsure:
@@ -145,7 +146,8 @@ class Leaves:
         return self._dense(backward, dense, full)
 
     def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:
-        norms = norms_of([grad for _, _, grad, _ in dense])
+        wanted = self.recorder.options.stats != "none"
+        norms = norms_of([grad for _, _, grad, _ in dense]) if wanted else [None] * len(dense)
         bad = False
         for (known, tensor, grad, flags), norm in zip(dense, norms, strict=True):
             state = state_of(norm)

@@ -37,6 +37,7 @@ def opening(recorder: Recorder) -> None:
     recorder.note("rank", _rank())
     recorder.note("began", recorder.began)
     recorder.note("detail", recorder.options.detail)
+    recorder.note("stats", recorder.options.stats)
 
 
 def ending(recorder: Recorder) -> None:

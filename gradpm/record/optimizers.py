@@ -107,7 +107,7 @@ class Optimizers:
         """The sizes of what the step is given, in those steps that are looked at."""
         which = self.id(optimizer)
         count = self._steps[which] = self._steps.get(which, 0) + 1
-        if not is_looked_at(count):
+        if self.recorder.options.stats == "none" or not is_looked_at(count):
             return {}
         look = self._looks[which] = StepLook(optimizer)
         return look.before()

@@ -12,9 +12,9 @@ class Options:
     """How much to record; unknown names from a later gradpm are ignored."""
 
     detail: str = "auto"  # full, auto, light
-    every: int = 1
+    every: int = 0  # each Nth engine call is measured node by node; 0: the first, and on suspicion
     max_size: int = 256  # MiB
-    stats: str = "auto"  # auto, all, none
+    stats: str = "auto"  # all: every node in every call; none: no value is ever read
     source: bool = True
     redact: bool = False
     keep_compile: bool = False

@@ -32,7 +32,8 @@ class Singular:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self._left = MOST_HOOKS
+        self._most = {"all": 1 << 20, "none": 0}.get(recorder.options.stats, MOST_HOOKS)
+        self._left = self._most
         self._handles: list[Any] = []
         self._told_hooks = 0
         self._told_ops = 0
@@ -40,7 +41,7 @@ class Singular:
 
     def new_turn(self) -> None:
         """An engine call has ended."""
-        self._left = MOST_HOOKS
+        self._left = self._most
         if self._handles:
             self._handles = [h for h in self._handles if h.hooks_dict_ref() is not None]
 
@@ -53,6 +54,8 @@ class Singular:
     def ran(self, tap: OpTap, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
         """A singular op has returned."""
         if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
+            return
+        if not self._most:
             return
         outputs = result if isinstance(result, tuple) else (result,)
         for out in outputs[:3]:

@@ -71,3 +71,9 @@ def gaps(run: Run) -> Iterator[str]:
         yield f"{dropped['ops']} op rows were not kept."
     if dropped.get("damaged"):
         yield f"{dropped['damaged']} parts of the file are damaged and were left out."
+    unmeasured, calls = dropped.get("unmeasured"), run.run.get("backwards")
+    if unmeasured:
+        yield (
+            f"In {unmeasured} of {calls} engine calls gradients were looked at by parameter, not "
+            "at every node: --stats all looks at them all."
+        )
