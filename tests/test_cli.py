@@ -117,7 +117,7 @@ def test_run_options_have_their_defaults() -> None:
     asked = command_of(["run", "--no-source", "train.py"])
     assert asked is not None
     got = asked.arguments
-    assert (got.detail, got.every, got.max_size, got.stats) == ("auto", 1, 256, "auto")
+    assert (got.detail, got.every, got.max_size, got.stats) == ("auto", 0, 256, "auto")
     assert got.no_source
     assert not got.keep_compile
 
