@@ -49,7 +49,7 @@ DISGUISES = {
     "tracebacks._is_own",
 }  # fmt: skip
 """Without these a program that asks for frames or modes may see gradpm's; no number changes."""
-NUMBERS = 10
+NUMBERS = 11
 WRITING = {"writer", "layout", "descriptor"}
 """Without these no reason can get into the trace: it is said on stderr."""
 ENDING = {

@@ -59,6 +59,7 @@ def train(model: Any, seen: list[Any]) -> None:
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
     torch.optim.lr_scheduler.StepLR(optimizer, 1)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    held = {("by", 1): model}  # named after its key
     for _ in range(8):
         x = torch.from_numpy(torch.randn(2, 3).numpy())
         h = torch.utils.checkpoint.checkpoint(model, Scaled.apply(x), use_reentrant=False)
@@ -68,6 +69,7 @@ def train(model: Any, seen: list[Any]) -> None:
         scaler.step(optimizer)
         scaler.update()
         seen.append(loss.item().hex())
+    seen.append(len(held))
 
 
 def refused(model: Any, seen: list[Any]) -> None:

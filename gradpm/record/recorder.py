@@ -14,7 +14,7 @@ import torch
 
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
-from gradpm.record.errors import Errors, text_of
+from gradpm.record.errors import Errors
 from gradpm.record.faults import HERE, is_ours, listen, say, unlisten
 from gradpm.record.growth import Growth
 from gradpm.record.identity import Identity
@@ -185,7 +185,11 @@ class Recorder(Beside):
         if self._faulted:
             return
         self._faulted, self.on = True, False
-        told = f"{type(fault).__name__}: {text_of(fault)}"
+        told = type(fault).__name__
+        try:
+            told += f": {fault}"
+        except Exception as mute:  # a program's own exception, whose text gradpm asked for
+            told += f", whose text cannot be had: {type(mute).__name__}"
         if self._sealed:
             say(f"gradpm: {where}: {told}\n")
             return
@@ -201,7 +205,7 @@ class Recorder(Beside):
             if self.output.takes:
                 return
         except Exception as second:
-            told += "" if text_of(second) == text_of(fault) else f"; then {second}"
+            told += f"; then {type(second).__name__}"
         self._say_stopped(f"{where}: {told}")
 
     def _say_stopped(self, why: str) -> None:
