@@ -70,6 +70,8 @@ class Ties(TorchFunctionMode):
         _, ended, name, made = min(holds, key=lambda call: call[1] - call[0])
         if row[1].endswith(".apply") and row[0] <= ended:
             return  # a custom Function inside, which no mode sees, and what led up to it
+        if row[1] == "?" and row[0] == number + 1 and row[0] <= ended:
+            return  # what that Function was given, met there for the first time: this node's
         if name != row[1]:
             self.loose.append(f"{node.name()} of {name} is tied to {row[1]}")
             return
