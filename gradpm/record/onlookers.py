@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 
 def install(patches: Patches) -> None:
-    """Stand in for where `logging` looks up its caller; a debugger may come later.
+    """Stand in for where `logging` looks up its caller, and for where pdb collects its stack.
 
-    Neither is imported from here: that would register an atexit call which the script
-    has not asked for. Torch brings `logging` along.
+    Neither is imported from here: the script could see it, and `logging` registers an
+    atexit call which the script has not asked for. Torch brings it along.
     """
     if "logging" in sys.modules:
         kind: Any = sys.modules["logging"].Logger
         patches.set(kind, "findCaller", _caller_finder(kind, patches.recorder))
     if "bdb" in sys.modules:
-        debugger(patches)
+        _debugger(patches)
+    else:
+        _await_debugger(patches)
 
 
 def _caller_finder(kind: Any, recorder: Recorder) -> Any:
@@ -58,12 +60,40 @@ def _hidden_below(frame: FrameType | None, level: int, stands: Stands) -> int:
     return steps - (len(shown) - 1)
 
 
-def debugger(patches: Patches) -> None:
-    """Stand in for where pdb collects its stack, once there is a pdb."""
+def _await_debugger(patches: Patches) -> None:
+    """Have `bdb`, on which pdb rests, stood in for when it is imported.
+
+    It may be imported by a `breakpoint()` in a hook, below frames of ours. An audit hook
+    would hear of it too, but would be called at each look at a frame.
+    """
+    kind: Any = sys.modules["_frozen_importlib_external"].PathFinder
+    original = vars(kind)["find_spec"]
+
+    @functools.wraps(original.__func__)
+    def find_spec(cls: Any, fullname: str, path: Any = None, target: Any = None) -> Any:
+        spec = original.__get__(None, cls)(fullname, path, target)
+        if fullname == "bdb" and patches.recorder.on and spec is not None:
+            patches.recorder.guard("debugger tap", _after_import, spec.loader, patches)
+        return spec
+
+    patches.set(kind, "find_spec", classmethod(find_spec))
+
+
+def _after_import(loader: Any, patches: Patches) -> None:
+    """Have this loader, which is of one module only, tell when it has run it."""
+    run = loader.exec_module
+
+    def exec_module(module: Any) -> None:
+        del loader.exec_module
+        run(module)
+        patches.recorder.guard("debugger tap", _debugger, patches)
+
+    loader.exec_module = exec_module
+
+
+def _debugger(patches: Patches) -> None:
     kind: Any = sys.modules["bdb"].Bdb
     original, recorder = kind.get_stack, patches.recorder
-    if getattr(original, "__wrapped__", None) is not None:
-        return
 
     @functools.wraps(original)
     def get_stack(self: Any, f: Any, t: Any) -> Any:

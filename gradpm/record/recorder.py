@@ -35,7 +35,7 @@ from gradpm.record.singular import Singular
 from gradpm.record.stacks import Stacks
 from gradpm.record.strings import Specs, Strings
 from gradpm.record.tap import OpTap
-from gradpm.record.tracebacks import Stands
+from gradpm.record.tracebacks import Stands, strip
 from gradpm.trace.schema import Op, Table
 
 Tensor = torch.Tensor
@@ -177,6 +177,9 @@ class Recorder(Beside):
                 raise
             self.fault(where, fault)
             return None
+        except BaseException as error:  # Ctrl-C, say
+            strip(error)
+            raise
 
     def fault(self, where: str, fault: BaseException) -> None:
         """Something of gradpm's own failed: say so in the trace, stop, let training go on."""

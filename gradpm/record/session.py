@@ -9,16 +9,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from gradpm.record import onlookers
 from gradpm.record.options import Options
 from gradpm.record.recorder import Recorder
 from gradpm.record.recording import begin
-from gradpm.record.tracebacks import splice, splice_chain
+from gradpm.record.tracebacks import at_first_exception, splice, splice_chain
 from gradpm.record.whereto import file_of
 
-_ANNOUNCED = frozenset({"sys.excepthook", "sys.unraisablehook", "pdb.Pdb"})
+_ANNOUNCED = frozenset({"sys.excepthook", "sys.unraisablehook"})
 _current: Recorder | None = None
 _base = ""
+_hears = False  # what is announced
 
 
 def start_process(base: str, options: dict[str, Any]) -> None:
@@ -30,7 +30,7 @@ def start_process(base: str, options: dict[str, Any]) -> None:
     recorder.is_root = known.root_pid == os.getpid()
     begin(recorder)
     atexit.register(_finish)
-    sys.addaudithook(_audit)
+    at_first_exception(_hear)
     os.register_at_fork(after_in_child=_forked)
     _watch_multiprocessing()
     _watch_hard_exit()
@@ -42,7 +42,31 @@ def _name(options: Options) -> Callable[[], str]:
 
 def _finish() -> None:
     if _current is not None:
+        if not _hears:
+            _current.guard("end", _left_behind, _current)
         _current.guard("end", _current.finish)
+
+
+def _left_behind(recorder: Recorder) -> None:
+    """What ended the program, when no exception had passed through gradpm: python keeps it.
+
+    Others keep one there too (pytest, say), whose traceback does not begin at the bottom.
+    """
+    error = getattr(sys, "last_value", None)
+    traceback = getattr(sys, "last_traceback", None)
+    if not isinstance(error, BaseException) or traceback is None:
+        return
+    if traceback.tb_frame.f_back is None:
+        _uncaught(recorder, error, traceback)
+
+
+def _hear() -> None:
+    """Listen to what python announces. Each look at a frame is, too, at 0.2 us: not before
+    an exception has passed through gradpm, whose frames are then to be taken out.
+    """
+    global _hears
+    _hears = True
+    sys.addaudithook(_audit)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -53,12 +77,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _, _, error, traceback = arguments
         if error is not None:
             _current.guard("end", _uncaught, _current, error, traceback)
-    elif event == "sys.unraisablehook":
+    else:
         unraisable = arguments[1]
         _current.guard("end", splice, unraisable.exc_traceback, _current.stands)
         _current.guard("end", splice_chain, unraisable.exc_value, _current.stands)
-    else:
-        _current.guard("debugger tap", onlookers.debugger, _current.patches)
 
 
 def _uncaught(recorder: Recorder, error: BaseException, traceback: Any) -> None:

@@ -40,11 +40,12 @@ class Token:
 class Lines(dict[int, int]):
     """Stack id by instruction offset, for one code object under one caller."""
 
-    __slots__ = ("code", "parent", "stands")
+    __slots__ = ("code", "parent", "sites")
 
     def __init__(self, parent: int, code: CodeType) -> None:
         super().__init__()
-        self.stands: dict[int, CodeType] = {}  # what wears each line when torch is called
+        # by offset: the stack's id, and what wears the line when torch is called
+        self.sites: dict[int, tuple[int, CodeType]] = {}
         self.parent = parent
         self.code = code
 

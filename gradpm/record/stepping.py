@@ -6,6 +6,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+from gradpm.record import aside
 from gradpm.record.hooks import register
 from gradpm.record.tracebacks import strip
 
@@ -42,13 +43,18 @@ def _inherited(patches: Patches) -> None:
 
     @functools.wraps(original_zero)
     def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tap = None
         if recorder.on:
             recorder.guard("optimizer tap", recorder.optimizers.zeroed, self, sys._getframe(1))
+            tap = aside.stand_aside(recorder)
         try:
             return original_zero(self, *args, **kwargs)
         except BaseException as error:
             strip(error, recorder.stands)
             raise
+        finally:
+            if tap is not None:
+                aside.come_back(recorder, tap)
 
     @functools.wraps(original_add)
     def add_param_group(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -82,6 +88,8 @@ def _steps(patches: Patches) -> None:
             act = recorder.optimizers.after_step
             recorder.guard("optimizer tap", act, optimizer, sys._getframe(1))
 
+    if not recorder.options.keep_compile:  # what is compiled must not meet the stand-in
+        aside.install(patches)
     patches.handles.append(register(module.register_optimizer_step_pre_hook, before_step))
     patches.handles.append(register(module.register_optimizer_step_post_hook, after_step))
     for hook in (before_step, after_step):

@@ -19,6 +19,7 @@ from gradpm.record.closures import Closure
 from gradpm.record.faults import is_ours
 from gradpm.record.plans import Plan, is_lasting, plan_of
 from gradpm.record.tracebacks import strip
+from gradpm.record.values import versions_of
 from gradpm.trace.schema import THREAD_SHIFT, Op, Out
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ RAISED, UNSEEN, LEFT = int(Op.RAISED), int(Op.UNSEEN), int(Op.LEFT)
 SETTER, NONE_SET, IN_STEP = int(Op.SETTER), int(Op.NONE_SET), int(Op.IN_STEP)
 OTHER_THREAD, MOST_THREADS = int(Op.OTHER_THREAD), 0xFFFF
 OUT_REQUIRES_GRAD, OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
-PASS, OP, MUTATES, ITERATES = (
-    int(Plan.PASS), int(Plan.OP), int(Plan.MUTATES), int(Plan.ITERATES),
+PASS, OP, MUTATES, ITERATES, MAY_MUTATE = (
+    int(Plan.PASS), int(Plan.OP), int(Plan.MUTATES), int(Plan.ITERATES), int(Plan.MAY_MUTATE),
 )  # fmt: skip
+PLAIN = {int, bool, str, type(None)}  # holds no tensor
 
 
 class OpTap(TorchFunctionMode):
@@ -66,6 +68,9 @@ class OpTap(TorchFunctionMode):
         self.plans = recorder.plans
         self.stands = recorder.stands
         self.optim = recorder.optim_codes
+        self.known = recorder.identity.known
+        self.next_serial = recorder.identity.next_serial
+        self.spec_of = recorder.specs.get
         self.last_op = 0
         self.has_called = False  # the engine, in this thread
         self.closures: list[Closure | None] = []  # of the steps under way, the innermost last
@@ -88,15 +93,16 @@ class OpTap(TorchFunctionMode):
             code = frame.f_code
         if id(code) in self.optim and (how != MUTATES or type(args[0]) is not Parameter):
             return self.passed(func, args, kwargs)
-        offset = frame.f_lasti
         token = frame.f_trace
         try:  # a line seen before: nothing to walk
-            where = token.lines[offset], token.scope
-            stand = token.lines.stands[offset]
+            stack, stand = token.lines.sites[frame.f_lasti]
+            scope = token.scope
         except (AttributeError, KeyError, TypeError):
-            where, stand = self.recorder.place(frame)
+            stack, scope, stand = self.recorder.place(frame)
         before = None
-        if how != OP:
+        if how == MAY_MUTATE:
+            before = versions_of(args, kwargs)
+        elif how != OP:
             before = self.recorder.guard("op tap", self.recorder.before, self, plan, args, kwargs)
         try:
             if gettrace() is None and getprofile() is None:
@@ -110,7 +116,7 @@ class OpTap(TorchFunctionMode):
             self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
             raise
         try:
-            self.row(plan, args, kwargs, result, frame, before, 0, where)
+            self.row(plan, args, kwargs, result, frame, before, 0, (stack, scope))
         except Exception as fault:
             if not is_ours(fault):
                 strip(fault)
@@ -185,10 +191,9 @@ class OpTap(TorchFunctionMode):
 
     def serial(self, tensor: Any, frame: FrameType) -> int:
         """The serial of a tensor; one never seen gets an `UNSEEN` row of its own."""
-        identity = self.recorder.identity
-        entry = identity.known.get(id(tensor))
+        entry = self.known.get(id(tensor))
         if entry is not None and entry[0]() is tensor:
-            return entry[1]
+            return int(entry[1])
         return self.recorder.first_seen(self, tensor, frame)
 
     def row(
@@ -212,18 +217,19 @@ class OpTap(TorchFunctionMode):
         stack, scope = where if where is not None else recorder.stacks.at(frame)
         if self.closures:
             self.turn(stack)
-        flags = self.place | extra | self._output(result, outs, specs, oflags)
+        flags = self.place | extra
+        if result is not None:
+            flags |= self._output(result, outs, specs, oflags)
         if not flags & OUT_REQUIRES:
             flags |= self._untracked(tensors)
         if grad_enabled():
             flags |= GRAD_ENABLED
         detail = 0
-        if before is not None:
+        if before is not None and type(before) is not list:
             flags |= before.flags
             detail = before.detail
         sequence, count, made = sequence_number(), len(ins), len(outs)
-        op = recorder.next_op()
-        self.last_op = op
+        self.last_op = op = recorder.next_op()
         # No call from here to the last `+=`: so no other thread comes between (see `locks`).
         rows = self.rows
         parts = rows.parts
@@ -234,7 +240,7 @@ class OpTap(TorchFunctionMode):
         parts["oflags*"] += oflags
         if recorder.left.met:
             recorder.left.link(op, outs)
-        if before is not None:
+        if before:
             recorder.after(self, plan, op, ins, tensors, outs, result, before)
         if kwargs and "out" in kwargs:
             recorder.wrote(op, kwargs["out"])
@@ -244,8 +250,7 @@ class OpTap(TorchFunctionMode):
 
     def _inputs(self, args: Any, kwargs: Any, ins: list[int], frame: FrameType) -> list[Any]:
         """The tensors that go in, their serials into `ins`."""
-        recorder = self.recorder
-        known = recorder.identity.known
+        known = self.known
         tensors: list[Any] = []
         for arg in args:
             kind = type(arg)
@@ -254,37 +259,36 @@ class OpTap(TorchFunctionMode):
                 if entry is not None and entry[0]() is arg:
                     ins.append(entry[1])
                 else:
-                    ins.append(recorder.first_seen(self, arg, frame))
+                    ins.append(self.recorder.first_seen(self, arg, frame))
                 tensors.append(arg)
             elif kind is float:
-                if recorder.left.values:
-                    recorder.left.meet(arg)
-            elif kind is not int:
-                recorder.collect(self, arg, ins, tensors, frame)
+                if self.recorder.left.values:
+                    self.recorder.left.meet(arg)
+            elif kind not in PLAIN:
+                self.recorder.collect(self, arg, ins, tensors, frame)
         if kwargs:
             for arg in kwargs.values():
-                recorder.collect(self, arg, ins, tensors, frame)
+                if type(arg) not in PLAIN:
+                    self.recorder.collect(self, arg, ins, tensors, frame)
         return tensors
 
     def _output(self, result: Any, outs: list[int], specs: list[int], oflags: list[int]) -> int:
         """Note what came out; the flags that it gives the row."""
-        recorder = self.recorder
         kind = type(result)
         if kind is not Tensor and kind is not Parameter:
-            return recorder.outputs(self, result, outs, specs, oflags) if result is not None else 0
-        known = recorder.identity.known
-        entry = known.get(id(result))
+            return self.recorder.outputs(self, result, outs, specs, oflags)
+        entry = self.known.get(id(result))
         if entry is not None and entry[0]() is result:
             outs.append(entry[1])
         else:
-            serial = recorder.identity.next_serial()
-            known[id(result)] = (reference(result), serial)
+            serial = self.next_serial()
+            self.known[id(result)] = (reference(result), serial)
             outs.append(serial)
         try:
-            spec = recorder.specs.get((result.shape, result.dtype, result.device))
+            spec = self.spec_of((result.shape, result.dtype, result.device))
         except (RuntimeError, TypeError):  # nested tensors, symbolic sizes
             spec = 0
-        specs.append(spec if spec is not None else recorder.spec_of(result))
+        specs.append(spec if spec is not None else self.recorder.spec_of(result))
         if not result.requires_grad:
             oflags.append(0)
             return 0

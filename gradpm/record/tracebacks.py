@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
@@ -98,9 +99,19 @@ class Stands:
         return bool(code.co_consts) and code.co_consts[-1] is MARK
 
 
+_at_first: list[Callable[[], object]] = []
+
+
+def at_first_exception(act: Callable[[], object]) -> None:
+    """Have `act` called once, when an exception first passes through a frame of gradpm's."""
+    _at_first.append(act)
+
+
 def strip(error: BaseException, stands: Stands | None = None) -> None:
     """Take gradpm's frames off the outer end of an exception's traceback."""
     try:
+        while _at_first:
+            _at_first.pop()()
         traceback = error.__traceback__
         while traceback is not None and _is_own(traceback, stands):
             traceback = traceback.tb_next

@@ -50,29 +50,37 @@ def _after(tensor: Any) -> int:
     return int(min(made_as + 1, torch._C._autograd._get_sequence_nr()))
 
 
+def versions_of(args: Any, kwargs: Any) -> list[tuple[Any, int]]:
+    """The plain tensors that a call is given, each with its version counter."""
+    found = [(arg, version_of(arg)) for arg in args if type(arg) in EXACT]
+    if kwargs:
+        found += [(arg, version_of(arg)) for arg in kwargs.values() if type(arg) in EXACT]
+    return found
+
+
 class Values(Shared):
     """The part of the recorder that looks at what goes into calls and comes out of them."""
 
-    def place(self, frame: Any) -> tuple[tuple[int, int], CodeType]:
-        """((stack, scope), the code to call torch from) of a frame met for the first time."""
+    def place(self, frame: Any) -> tuple[int, int, CodeType]:
+        """(stack, scope, the code to call torch from) of a frame's line not met before."""
         try:
             return self._place(frame)
         except Exception as fault:
             if not is_ours(fault):
                 raise
             self.fault("op tap", fault)
-            return (0, 0), PLAIN_CALL
+            return 0, 0, PLAIN_CALL
 
-    def _place(self, frame: Any) -> tuple[tuple[int, int], CodeType]:
+    def _place(self, frame: Any) -> tuple[int, int, CodeType]:
         stand = self.stands.of(frame)
         stack, scope = self.stacks.at(frame)
         token = frame.f_trace
         if type(token) is Token:
-            token.lines.stands[frame.f_lasti] = stand
+            token.lines.sites[frame.f_lasti] = stack, stand
         if OPTIM in frame.f_code.co_filename and id(frame.f_code) not in self.optim_codes:
             self.kept.append(frame.f_code)
             self.optim_codes.add(id(frame.f_code))
-        return (stack, scope), stand
+        return stack, scope, stand
 
     def spec_of(self, tensor: Any) -> int:
         """The id of a tensor's shape and type."""
@@ -157,11 +165,6 @@ class Values(Shared):
             value = args[1] if len(args) > 1 else (kwargs or {}).get("requires_grad", True)
             unset = value is None or value is False
             return Before(int(Op.SETTER) | (int(Op.NONE_SET) if unset else 0))
-        if how == Plan.MAY_MUTATE:
-            tensors = [arg for arg in args if type(arg) in EXACT]
-            if kwargs:
-                tensors += [arg for arg in kwargs.values() if type(arg) in EXACT]
-            return Before(versions=[(tensor, version_of(tensor)) for tensor in tensors])
         if how == Plan.MUTATES and args and type(args[0]) in (list, tuple):  # torch._foreach_*_
             return Before(versions=[(tensor, version_of(tensor)) for tensor in args[0]])
         if how == Plan.HOOK:
@@ -187,24 +190,30 @@ class Values(Shared):
         tensors: list[Any],
         outs: list[int],
         result: Any,
-        before: Before,
+        before: Before | list[tuple[Any, int]],
     ) -> None:
         """What the call has changed, handed out or copied, by its plan."""
         how = plan[0]
-        if how == Plan.SINGULAR:
+        if isinstance(before, list):
+            self._changed(op, before)
+        elif how == Plan.SINGULAR:
             self.singular.ran(tap, op, ins, tensors, result)
         elif how == Plan.MUTATES and tensors and before.versions is None:
             for serial, tensor in zip(ins[:1], tensors[:1], strict=True):
                 self.changes.add(op, serial, max(version_of(tensor), 0), 1)
         elif before.versions:
-            for tensor, version in before.versions:
-                now = version_of(tensor)
-                if now != version and now >= 0:
-                    self.changes.add(op, self.identity.find(tensor), now, 1)
+            self._changed(op, before.versions)
         elif how == Plan.LEAVES and ins and not outs:
             self.left.out(result, ins[0])
         elif how == Plan.COPIES and ins and outs:
             self.left.rows.add(op, ins[0], outs[0], LinkHow.COPY)
+
+    def _changed(self, op: int, versions: list[tuple[Any, int]]) -> None:
+        """Which of these tensors a call has written into."""
+        for tensor, version in versions:
+            now = version_of(tensor)
+            if now != version and now >= 0:
+                self.changes.add(op, self.identity.find(tensor), now, 1)
 
     def wrote(self, op: int, target: Any) -> None:
         """A call was given `out=`, or handed back what it was given: it wrote there."""
