@@ -21,7 +21,7 @@ from gradpm.record.faults import is_ours
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
 from gradpm.record.plans import Plan
-from gradpm.record.quiet import hidden, is_transformed, quiet
+from gradpm.record.quiet import hidden, is_transformed, no_graph
 from gradpm.record.rows import Rows
 from gradpm.record.saved import saved_facts
 from gradpm.record.tracebacks import strip
@@ -35,6 +35,15 @@ MOST_NODES = 2_000_000
 MOST_SPARE = 24  # calls kept in full beyond the first few
 MOST_WINDOWS = 20_000
 FLUSHED_AT_ONCE = 3  # the first calls do not wait for the second to pass
+# As plain numbers: two enums or-ed take 2 us, and every engine call has a dozen.
+IN_BACKWARD, IN_STEP, OTHER_THREAD = int(Op.IN_BACKWARD), int(Op.IN_STEP), int(Op.OTHER_THREAD)
+GRAD_CALL, CREATE, FULL, RAISED = (
+    int(Call.GRAD_CALL), int(Call.CREATE), int(Call.FULL), int(Call.RAISED),
+)  # fmt: skip
+RETAIN, INPUTS, NO_GRAPH, LOSS, NESTED, WATCHED = (
+    int(Call.RETAIN), int(Call.INPUTS), int(Call.NO_GRAPH), int(Call.LOSS), int(Call.NESTED),
+    int(Call.WATCHED),
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -78,7 +87,7 @@ class EngineTap:
         if tap is None:
             return recorder.patches.run_backward(t_outputs, *args, **kwargs)
         running = self._guard(self.begin, tap, t_outputs, args, kwargs, sys._getframe(1))
-        place, tap.place = tap.place, tap.place | int(Op.IN_BACKWARD)
+        place, tap.place = tap.place, tap.place | IN_BACKWARD
         error: BaseException | None = None
         result: Any = None
         try:
@@ -96,7 +105,7 @@ class EngineTap:
             tap.place = place
             if running is not None:
                 self._guard(self.end, tap, running, error, t_outputs)
-                if error is None and running.flags & Call.GRAD_CALL:
+                if error is None and running.flags & GRAD_CALL:
                     self._guard(self.differentiated, tap, t_outputs, args, kwargs, result)
 
     def _tap(self, t_outputs: Any) -> OpTap | None:
@@ -124,7 +133,7 @@ class EngineTap:
     def begin(self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running:
         """Read the roots, the graph and the leaves as the engine starts."""
         recorder = self.recorder
-        if tap.place & int(Op.IN_STEP):
+        if tap.place & IN_STEP:
             recorder.optimizers.find_place(tap, frame)
         stack, _ = recorder.stacks.at(frame)
         tap.turn(stack)
@@ -134,10 +143,10 @@ class EngineTap:
         self.count += 1
         recorder.has_learned = True
         anchors.let_go()
-        flags = _flags(call, roots) | (tap.home & ~int(Op.OTHER_THREAD))
+        flags = _flags(call, roots) | (tap.home & ~OTHER_THREAD)
         outer = self._outer(tap)
         if outer is not None:
-            flags |= Call.NESTED
+            flags |= NESTED
         serials = [tap.serial(r, frame) for r in roots if isinstance(r, torch.Tensor)]
         inputs = [tap.serial(t, frame) for t in call["inputs"] if isinstance(t, torch.Tensor)]
         for tensor in call["inputs"]:
@@ -146,17 +155,17 @@ class EngineTap:
         stats = recorder.options.stats
         loss, read = _loss(roots) if stats != "none" else (0.0, False)
         if read:
-            flags |= Call.LOSS
+            flags |= LOSS
         graph, handles = None, []
         looks = recorder.looks.wants_walk(loss)
         if self._wants_graph(loss, call, stack) or looks:
             graph = read_graph(roots, recorder, stack, MOST_NODES)
             if looks:
                 recorder.looks.walk(graph.nodes, number)
-            flags |= Call.FULL
+            flags |= FULL
             if stats == "all" or (stats == "auto" and len(graph.nodes) <= recorder.watch_at_most):
                 handles = watch(graph, recorder)
-                flags |= Call.WATCHED
+                flags |= WATCHED
         recorder.names.look(frame, number)
         recorder.growth.turn(frame, number, serials[0] if serials else 0)
         tap.has_called = True
@@ -167,7 +176,7 @@ class EngineTap:
         living = recorder.leaves.before(unsafe)
         within = outer.number + 1 if outer is not None else 0
         running = Running(
-            number, stack, recorder.ops_so_far(), int(flags), within, serials, inputs,
+            number, stack, recorder.ops_so_far(), flags, within, serials, inputs,
             loss, living, graph, handles, time.perf_counter_ns(),
         )  # fmt: skip
         if graph is not None:
@@ -189,12 +198,12 @@ class EngineTap:
             handle.remove()
         failed = 0
         if error is not None:
-            running.flags |= Call.RAISED
+            running.flags |= RAISED
             failed = self._failed(running, error, t_outputs)
         nodes = 0
         shape = 0
         if running.graph is not None:
-            if running.flags & Call.CREATE and error is None:
+            if running.flags & CREATE and error is None:
                 self._remember(running.graph)
             elif error is None and not self._open:
                 self._windows.clear()
@@ -205,7 +214,7 @@ class EngineTap:
         if unsafe:
             running.living = [pair for pair in running.living if pair[0].owner not in unsafe]
         bad = recorder.leaves.after(
-            running.living, running.number, running.reached, full=bool(running.flags & Call.FULL)
+            running.living, running.number, running.reached, full=bool(running.flags & FULL)
         )
         if bad or recorder.leaves.newly_zero:
             self.suspects.add(running.stack)
@@ -238,7 +247,7 @@ class EngineTap:
         if running.graph is None:
             roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
             running.graph = read_graph(roots, recorder, running.stack, MOST_NODES)
-            running.flags |= Call.FULL
+            running.flags |= FULL
         graph = running.graph
 
         def facts() -> dict[str, Any]:
@@ -319,18 +328,18 @@ def _arguments(args: Any, kwargs: Any) -> dict[str, Any]:
     return found
 
 
-def _flags(call: dict[str, Any], roots: list[Any]) -> Call:
-    flags = Call(0)
+def _flags(call: dict[str, Any], roots: list[Any]) -> int:
+    flags = 0
     if not call.get("accumulate_grad", False):
-        flags |= Call.GRAD_CALL
+        flags |= GRAD_CALL
     if call.get("keep_graph"):
-        flags |= Call.RETAIN
+        flags |= RETAIN
     if call.get("create_graph"):
-        flags |= Call.CREATE
+        flags |= CREATE
     if call["inputs"]:
-        flags |= Call.INPUTS
+        flags |= INPUTS
     if all(isinstance(root, torch.Tensor) and not root.requires_grad for root in roots):
-        flags |= Call.NO_GRAPH
+        flags |= NO_GRAPH
     return flags
 
 
@@ -345,5 +354,5 @@ def _loss(roots: list[Any]) -> tuple[float, bool]:
         return 0.0, False
     if root.device.type != "cpu" or root.layout is not torch.strided:
         return 0.0, False  # reading it would make the user's program wait for the device
-    with quiet():
+    with no_graph():  # or torch warns
         return float(root), True

@@ -100,11 +100,12 @@ class Beside(Values):
         tap.row(plan, args, None, result, frame, before)
 
     def event(self, kind: str, frame: Any, which: int, detail: Any = None) -> None:
-        """Something happened beside the ops."""
+        """Something happened beside the ops; `detail` is a value, or the id of its JSON."""
         stack, _ = self.stacks.at(frame)
+        said = detail if type(detail) is int else self.strings.json(detail)
         self.events.add(
             self.strings.id(kind), stack, self.ops_so_far(), self.engine.count, which,
-            self.strings.json(detail),
+            said,
         )  # fmt: skip
 
     def note(self, key: str, value: Any) -> None:

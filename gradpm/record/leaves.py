@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 EXACT = (torch.Tensor, torch.nn.Parameter)
 SHARED = -1
+# As plain numbers: to or two enums takes 2 us, and every leaf has several in each engine call.
+NONE, ZERO, FINITE = int(GradState.NONE), int(GradState.ZERO), int(GradState.FINITE)
+REQUIRES, IS_LEAF, REACHED = int(Leaf.REQUIRES), int(Leaf.IS_LEAF), int(Leaf.REACHED)
+FRESH, HELD, UNSURE, OPTIMIZED = (
+    int(Leaf.FRESH), int(Leaf.HELD), int(Leaf.UNSURE), int(Leaf.OPTIMIZED),
+)  # fmt: skip
+UNKNOWN = (0.0, 0, 0, -1.0)
 
 
 @dataclass(slots=True)
@@ -29,7 +36,7 @@ class Known:
     serial: int
     kind: LeafKind
     owner: int  # number of the thread that works with it, SHARED for several
-    optimized: bool = False
+    flags: int = 0  # that do not change from call to call
     grad_id: int = 0
     grad_version: int = -1
     held: int = 0  # Leaf.HELD or Leaf.UNSURE, as the engine started
@@ -59,13 +66,21 @@ class Leaves:
         if not serial:
             parameter = kind is LeafKind.PARAMETER
             serial = identity.new_parameter(tensor) if parameter else identity.new(tensor)
-        self.known[serial] = Known(weakref.ref(tensor), serial, kind, self.recorder.tap().number)
+        known = Known(weakref.ref(tensor), serial, kind, self.recorder.tap().number)
+        self.known[serial] = known
+        known.flags = int(Leaf.ALIVE)
+        if kind is LeafKind.PARAMETER:
+            known.flags |= int(Leaf.PARAMETER)
         flags = Leaf.REQUIRES if tensor.requires_grad else 0
         flags |= Leaf.PARAMETER if kind is LeafKind.PARAMETER else 0
         flags |= Leaf.IS_LEAF if is_leaf(tensor) else 0
         spec = self.recorder.specs.of(tensor)
         self.rows.add(serial, kind, spec, stack, int(flags), self.recorder.ops_so_far())
         return serial
+
+    def optimized(self, serial: int) -> None:
+        """An optimizer has this leaf."""
+        self.known[serial].flags |= OPTIMIZED
 
     def own(self, reached: set[int], number: int, unsafe: set[int]) -> None:
         """A thread's engine call reaches these leaves: they are its own from now on."""
@@ -99,7 +114,7 @@ class Leaves:
             if grad is None:
                 continue
             if known.grad_id == known.after_id and known.grad_version == known.after_version:
-                known.held = 0 if known.is_zero else int(Leaf.HELD)
+                known.held = 0 if known.is_zero else HELD
             else:
                 unsure.append((known, grad))
         if unsure:
@@ -115,10 +130,10 @@ class Leaves:
         dense = [pair for pair in unsure if looked and _plain(pair[1]) and not pair[1].is_sparse]
         norms = norms_of([grad for _, grad in dense])
         for known, _ in unsure:
-            known.held = int(Leaf.UNSURE)
+            known.held = UNSURE
         for (known, _), norm in zip(dense, norms, strict=True):
             if norm is not None:
-                known.held = 0 if norm == 0.0 else int(Leaf.HELD)
+                known.held = 0 if norm == 0.0 else HELD
 
     def after(
         self, living: list[tuple[Known, Any]], backward: int, reached: set[int], *, full: bool
@@ -127,33 +142,39 @@ class Leaves:
         dense: list[tuple[Known, Any, Any, int]] = []
         self.newly_zero = False
         for known, tensor in living:
-            flags = self._flags(known, tensor, reached)
-            leaf = tensor.is_leaf or tensor.retains_grad
-            grad = tensor.grad if leaf else None
-            known.after_id = id(grad) if grad is not None else 0
-            known.after_version = version_of(grad)
+            leaf = tensor.is_leaf
+            flags = known.flags | known.held | (IS_LEAF if leaf else 0)
+            if tensor.requires_grad:
+                flags |= REQUIRES
+            if known.serial in reached:
+                flags |= REACHED
+            grad = tensor.grad if leaf or tensor.retains_grad else None
             if grad is None:
-                self._write(backward, known, tensor, GradState.NONE, flags)
+                known.after_id, known.after_version = 0, -1
+                self._write(backward, known, tensor, NONE, flags)
                 continue
-            if id(grad) != known.grad_id or version_of(grad) != known.grad_version:
-                flags |= Leaf.FRESH
+            known.after_id, known.after_version = id(grad), version_of(grad)
+            if known.after_id != known.grad_id or known.after_version != known.grad_version:
+                flags |= FRESH
             if not _plain(grad) or grad.layout is not torch.strided or grad.is_meta:
                 sparse = not answers_itself(grad) and grad.is_sparse
                 state = GradState.SPARSE if sparse else GradState.UNREAD
-                self._write(backward, known, tensor, state, flags)
+                self._write(backward, known, tensor, int(state), flags)
                 continue
-            dense.append((known, tensor, grad, int(flags)))
-        return self._dense(backward, dense, full)
+            dense.append((known, tensor, grad, flags))
+        return self._dense(backward, dense, full) if dense else False
 
     def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:
         wanted = self.recorder.options.stats != "none"
         norms = norms_of([grad for _, _, grad, _ in dense]) if wanted else [None] * len(dense)
         bad = False
         for (known, tensor, grad, flags), norm in zip(dense, norms, strict=True):
+            if not full and norm is not None and 0.0 < norm < math.inf:
+                self._write(backward, known, tensor, FINITE, flags, norm)
+                continue
             state = state_of(norm)
-            deep = full or state is not GradState.FINITE
             bad |= state in (GradState.NAN, GradState.INF)
-            stats = statistics(grad) if deep and norm is not None else (0.0, 0, 0, -1.0)
+            stats = statistics(grad) if norm is not None else UNKNOWN
             if stats[1]:
                 state = GradState.NAN
             elif stats[2]:
@@ -162,7 +183,7 @@ class Leaves:
                 state = GradState.FINITE  # only the squares overflowed, or vanished
                 with quiet():
                     norm = stats[0] * float(torch.linalg.vector_norm(grad / stats[0]))
-            self._write(backward, known, tensor, state, flags, norm or 0.0, stats)
+            self._write(backward, known, tensor, int(state), flags, norm or 0.0, stats)
         return bad
 
     def _write(
@@ -170,30 +191,23 @@ class Leaves:
         backward: int,
         known: Known,
         tensor: Any,
-        state: GradState,
+        state: int,
         flags: int,
         norm: float = 0.0,
-        stats: tuple[float, int, int, float] = (0.0, 0, 0, -1.0),
+        stats: tuple[float, int, int, float] = UNKNOWN,
     ) -> None:
-        absmax, nan, inf, zero = stats
-        known.is_zero = state is GradState.ZERO
-        if known.is_zero and not known.was_zero:
-            self.newly_zero = True
-        if state in (GradState.ZERO, GradState.FINITE):
-            known.was_zero = known.is_zero
-        version = max(version_of(tensor), 0)
+        if state == ZERO:
+            if not known.was_zero:
+                self.newly_zero = True
+            known.is_zero = known.was_zero = True
+        else:
+            known.is_zero = False
+            if state == FINITE:
+                known.was_zero = False
+        version = version_of(tensor)
         self.grads.add(
-            backward, known.serial, state, int(flags), version, norm, absmax, nan, inf, zero
+            backward, known.serial, state, flags, version if version > 0 else 0, norm, *stats
         )
-
-    def _flags(self, known: Known, tensor: Any, reached: set[int]) -> int:
-        flags = Leaf.ALIVE | (Leaf.REQUIRES if tensor.requires_grad else 0)
-        flags |= Leaf.IS_LEAF if tensor.is_leaf else 0
-        flags |= Leaf.PARAMETER if known.kind is LeafKind.PARAMETER else 0
-        flags |= Leaf.REACHED if known.serial in reached else 0
-        flags |= Leaf.OPTIMIZED if known.optimized else 0
-        flags |= known.held
-        return int(flags)
 
 
 def is_leaf(tensor: Any) -> bool:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
 
 
+IN_STEP = int(Op.IN_STEP)
 MOST_WITHOUT = 64
 MOST_CLOSURES = 256
+MOST_SAID = 1024
 
 
 class Optimizers:
@@ -33,6 +35,7 @@ class Optimizers:
         self._steps: dict[int, int] = {}
         self._looks: dict[int, StepLook] = {}
         self._closures: dict[int, Closure] = {}  # by the id of their code
+        self._said: dict[tuple[Any, ...], int] = {}
 
     def id(self, optimizer: Any) -> int:
         """The number of an optimizer, from 1; 0 when it was never seen."""
@@ -75,7 +78,7 @@ class Optimizers:
         self.made(optimizer, frame)
         self._wrapper = frame.f_code
         tap = recorder.tap()
-        tap.place |= int(Op.IN_STEP)
+        tap.place |= IN_STEP
         tap.closures.append(self._closure(code_of(*given)))
         without, have, lrs = [], 0, []
         for group in optimizer.param_groups:
@@ -89,9 +92,20 @@ class Optimizers:
         seen = self._look(optimizer)
         if have and without:
             seen["without"] = [recorder.identity.find(t) for t in without[:MOST_WITHOUT]]
-        self._event(
-            "optimizer.step", optimizer, frame, none=len(without), have=have, lr=lrs, **seen
+        said: Any = {"none": len(without), "have": have, "lr": lrs, **seen}
+        recorder.event(
+            "optimizer.step", frame, self.id(optimizer), said if seen else self._usual(said)
         )
+
+    def _usual(self, said: dict[str, Any]) -> int:
+        """The id of what most steps say."""
+        key = said["none"], said["have"], *said["lr"]
+        found = self._said.get(key)
+        if found is None:
+            if len(self._said) >= MOST_SAID:  # a rate that changes at every step
+                self._said.clear()
+            found = self._said[key] = self.recorder.strings.json(said)
+        return found
 
     def _closure(self, code: CodeType | None) -> Closure | None:
         if code is None:
@@ -118,26 +132,29 @@ class Optimizers:
         tap = recorder.tap()
         if tap.closures:
             tap.closures.pop()
-        self.find_place(tap, frame.f_back)
+        if tap.closures:
+            self.find_place(tap, frame.f_back)  # one step inside another
+        else:
+            tap.place &= ~IN_STEP
         recorder.steps += 1
-        versions = [
-            [recorder.identity.find(tensor), max(version_of(tensor), 0)]
-            for group in optimizer.param_groups
-            for tensor in group["params"]
-        ]
         look = self._looks.pop(self.id(optimizer), None)
         seen = look.after(recorder.identity) if look is not None else {}
-        keep = recorder.steps <= 8 or recorder.steps % 64 == 0
-        self._event(
-            "optimizer.stepped", optimizer, frame, versions=versions if keep else None, **seen
-        )
+        if recorder.steps <= 8 or recorder.steps % 64 == 0:
+            seen["versions"] = [
+                [recorder.identity.find(tensor), max(version_of(tensor), 0)]
+                for group in optimizer.param_groups
+                for tensor in group["params"]
+            ]
+        self._event("optimizer.stepped", optimizer, frame, **seen)
 
     def find_place(self, tap: Any, frame: Any) -> None:
         """Is this thread inside a step? A step that raised never says that it has ended."""
+        if not tap.place & IN_STEP and not tap.closures:
+            return
         while frame is not None and frame.f_code is not self._wrapper:
             frame = frame.f_back
         if frame is None:
-            tap.place &= ~int(Op.IN_STEP)
+            tap.place &= ~IN_STEP
             tap.closures.clear()
 
     def zeroed(self, optimizer: Any, frame: Any) -> None:
@@ -164,7 +181,7 @@ class Optimizers:
             parameter = isinstance(tensor, torch.nn.Parameter)
             kind = LeafKind.PARAMETER if parameter else LeafKind.TENSOR
             serial = leaves.add(tensor, stack, kind)
-            leaves.known[serial].optimized = True
+            leaves.optimized(serial)
             serials.append(serial)
         numbers = {
             name: value

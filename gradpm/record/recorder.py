@@ -24,6 +24,7 @@ from gradpm.record.locks import LOCK, renew
 from gradpm.record.looks import Looks
 from gradpm.record.meta import ending, opening
 from gradpm.record.names import Names
+from gradpm.record.oprow import OpRows
 from gradpm.record.optimizers import Optimizers
 from gradpm.record.options import Options
 from gradpm.record.output import Output, Sources
@@ -225,14 +226,14 @@ class Recorder(Beside):
     def ops_so_far(self) -> int:
         """The id that the next op will have, or one less."""
         last = self.last_op
-        for tap in self.taps():
+        for tap in tuple(self._taps.values()):
             if tap.last_op > last:
                 last = tap.last_op
         return last + 1
 
     # -- the file ----------------------------------------------------------------
 
-    def flush_ops(self, tap: OpTap) -> None:
+    def flush_ops(self, tap: OpRows) -> None:
         """A thread's rows are many: put them into the file."""
         if self.output.writer is not None or self.is_root or self.has_learned:
             self.flush(force=True)

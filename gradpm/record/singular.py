@@ -18,8 +18,8 @@ from gradpm.record.quiet import is_transformed, is_unwatched, quiet
 from gradpm.trace.schema import Op, When
 
 if TYPE_CHECKING:
+    from gradpm.record.oprow import OpRows
     from gradpm.record.recorder import Recorder
-    from gradpm.record.tap import OpTap
 
 MOST_HOOKS = 256  # between two engine calls
 MOST_TOLD = 64  # LOOK rows from hooks and from ops, each
@@ -51,7 +51,7 @@ class Singular:
             handle.remove()
         self._handles.clear()
 
-    def ran(self, tap: OpTap, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
+    def ran(self, tap: OpRows, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
         """A singular op has returned."""
         if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
             return

@@ -20,11 +20,15 @@ from typing import Any
 from gradpm.record.locks import LOCK
 
 MOST_LINES = 1 << 20
+MOST_TOKENS = 4096  # of one code object under one caller
 MOVING = 0x20 | 0x80 | 0x100 | 0x200  # generator, coroutine, iterable coroutine, async generator
 
 
 class Token:
-    """What stands above one frame: the lines seen in it, and the module call it is in."""
+    """What stands above a frame: the lines seen in it, and the module call it is in.
+
+    Frames of the same code, with the same callers, in the same module call share one.
+    """
 
     __slots__ = ("lines", "scope")
 
@@ -40,14 +44,22 @@ class Token:
 class Lines(dict[int, int]):
     """Stack id by instruction offset, for one code object under one caller."""
 
-    __slots__ = ("code", "parent", "sites")
+    __slots__ = ("code", "parent", "sites", "tokens")
 
     def __init__(self, parent: int, code: CodeType) -> None:
         super().__init__()
+        self.tokens: dict[int, Token] = {}  # by scope
         # by offset: the stack's id, and what wears the line when torch is called
         self.sites: dict[int, tuple[int, CodeType]] = {}
         self.parent = parent
         self.code = code
+
+    def token(self, scope: int) -> Token:
+        """The token for this scope, made now."""
+        if len(self.tokens) >= MOST_TOKENS:
+            self.tokens.clear()
+        made = self.tokens[scope] = Token(self, scope)
+        return made
 
 
 class Stacks:
@@ -65,6 +77,10 @@ class Stacks:
         """Leave frames of this code out of every stack."""
         self._own_codes.add(code)
         self._own.add(id(code))
+
+    def hides(self, code: CodeType) -> bool:
+        """Whether frames of this code are left out."""
+        return id(code) in self._own
 
     def at(self, frame: FrameType | None) -> tuple[int, int]:
         """(stack id, scope id) of a running frame."""
@@ -104,31 +120,27 @@ class Stacks:
             at = at.f_back
         parent, scope = 0, 0
         if at is not None:
-            parent, scope = self._here(token, at), token.scope
             if not fresh:
                 return token  # type: ignore[no-any-return]
+            parent, scope = self._here(token, at), token.scope
+        traced = sys.gettrace() is not None
         for child in reversed(fresh):
-            token = self._mark(child, parent, scope)
-            parent, scope = self._here(token, child), token.scope
+            code = child.f_code
+            lines = self._lines.get((parent, id(code)))
+            if lines is None:
+                lines = self._lines[parent, id(code)] = Lines(parent, code)
+            if code is self._call_impl:
+                scope = self._scopes.enter(child, scope, lines)
+            token = lines.tokens.get(scope) or lines.token(scope)
+            if child.f_trace is None and not code.co_flags & MOVING and not traced:
+                child.f_trace = token
+            offset = child.f_lasti
+            parent = lines.get(offset) or self.intern(lines, offset)
         return token  # type: ignore[no-any-return]
 
     def _here(self, token: Token, frame: FrameType) -> int:
         offset = frame.f_lasti
-        found = token.lines.get(offset)
-        return found if found is not None else self.intern(token.lines, offset)
-
-    def _mark(self, frame: FrameType, parent: int, scope: int) -> Token:
-        code = frame.f_code
-        key = (parent, id(code))
-        lines = self._lines.get(key)
-        if lines is None:
-            lines = self._lines[key] = Lines(parent, code)
-        if code is self._call_impl:
-            scope = self._scopes.enter(frame, scope, lines)
-        token = Token(lines, scope)
-        if frame.f_trace is None and not code.co_flags & MOVING and sys.gettrace() is None:
-            frame.f_trace = token
-        return token
+        return token.lines.get(offset) or self.intern(token.lines, offset)
 
     def forget_frames(self) -> None:
         """Take the tokens off every running frame: recording ends, or another one begins."""

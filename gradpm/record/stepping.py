@@ -46,7 +46,7 @@ def _inherited(patches: Patches) -> None:
         tap = None
         if recorder.on:
             recorder.guard("optimizer tap", recorder.optimizers.zeroed, self, sys._getframe(1))
-            tap = aside.stand_aside(recorder)
+            tap = recorder.guard("optimizer tap", aside.stand_aside, recorder)
         try:
             return original_zero(self, *args, **kwargs)
         except BaseException as error:
@@ -54,7 +54,7 @@ def _inherited(patches: Patches) -> None:
             raise
         finally:
             if tap is not None:
-                aside.come_back(recorder, tap)
+                recorder.guard("optimizer tap", aside.come_back, recorder, tap)
 
     @functools.wraps(original_add)
     def add_param_group(self: Any, *args: Any, **kwargs: Any) -> Any:

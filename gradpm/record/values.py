@@ -15,12 +15,11 @@ from gradpm.record.plans import Plan
 from gradpm.record.saved import operand_facts
 from gradpm.record.shared import Shared
 from gradpm.record.singular import is_tame
-from gradpm.record.stacks import Token
 from gradpm.record.tracebacks import PLAIN_CALL
 from gradpm.trace.schema import LeafKind, LinkHow, Op, Out
 
 if TYPE_CHECKING:
-    from gradpm.record.tap import OpTap
+    from gradpm.record.oprow import OpRows
 
 Tensor = torch.Tensor
 EXACT = {Tensor, torch.nn.Parameter}
@@ -34,6 +33,9 @@ class Before:
     flags: int = 0
     detail: int = 0
     versions: list[tuple[Any, int]] | None = None
+
+
+PLAINLY = Before()  # all that is to be known is known afterwards
 
 
 def _after(tensor: Any) -> int:
@@ -72,21 +74,23 @@ class Values(Shared):
             return 0, 0, PLAIN_CALL
 
     def _place(self, frame: Any) -> tuple[int, int, CodeType]:
-        stand = self.stands.of(frame)
-        stack, scope = self.stacks.at(frame)
-        token = frame.f_trace
-        if type(token) is Token:
-            token.lines.sites[frame.f_lasti] = stack, stand
+        if self.stacks.hides(frame.f_code):
+            return *self.stacks.at(frame), self.stands.of(frame)
+        token = self.stacks.token(frame)
+        site = token.lines.sites.get(frame.f_lasti)
+        if site is None:
+            site = self.stacks.at(frame)[0], self.stands.of(frame)
+            token.lines.sites[frame.f_lasti] = site
         if OPTIM in frame.f_code.co_filename and id(frame.f_code) not in self.optim_codes:
             self.kept.append(frame.f_code)
             self.optim_codes.add(id(frame.f_code))
-        return stack, scope, stand
+        return site[0], token.scope, site[1]
 
     def spec_of(self, tensor: Any) -> int:
         """The id of a tensor's shape and type."""
         return self.specs.of(tensor)
 
-    def first_seen(self, tap: OpTap, tensor: Any, frame: Any) -> int:
+    def first_seen(self, tap: OpRows, tensor: Any, frame: Any) -> int:
         """A tensor that no tap saw being made: an `UNSEEN` row, or a leaf for a parameter."""
         stack, scope = self.stacks.at(frame)
         if isinstance(tensor, torch.nn.Parameter):
@@ -104,7 +108,7 @@ class Values(Shared):
         return serial
 
     def collect(
-        self, tap: OpTap, arg: Any, ins: list[int], tensors: list[Any], frame: Any, depth: int = 0
+        self, tap: OpRows, arg: Any, ins: list[int], tensors: list[Any], frame: Any, depth: int = 0
     ) -> None:
         """Find the tensors inside an argument: lists, tuples, dicts, subclasses."""
         kind = type(arg)
@@ -129,7 +133,7 @@ class Values(Shared):
             return bool(tensor.requires_grad)
 
     def outputs(
-        self, tap: OpTap, result: Any, outs: list[int], specs: list[int], oflags: list[int]
+        self, tap: OpRows, result: Any, outs: list[int], specs: list[int], oflags: list[int]
     ) -> int:
         """Note each tensor of a result that is not one plain tensor; flags for the row."""
         kind = type(result)
@@ -156,11 +160,11 @@ class Values(Shared):
             oflags.append(0)
         return 0
 
-    def before(self, tap: OpTap, plan: Any, args: Any, kwargs: Any) -> Before | None:
+    def before(self, tap: OpRows, plan: Any, args: Any, kwargs: Any) -> Before | None:
         """What must be noted before the call, by its plan."""
         how, _, name = plan
         if how == Plan.SINGULAR:
-            return None if is_tame(name, args) else Before()
+            return None if is_tame(name, args) else PLAINLY
         if how == Plan.SETTER:
             value = args[1] if len(args) > 1 else (kwargs or {}).get("requires_grad", True)
             unset = value is None or value is False
@@ -179,11 +183,11 @@ class Values(Shared):
             kind = type(data).__name__
             return None if isinstance(data, Tensor) else Before(
                 detail=self.strings.json({"from": kind}))  # fmt: skip
-        return Before()
+        return PLAINLY
 
     def after(
         self,
-        tap: OpTap,
+        tap: OpRows,
         plan: Any,
         op: int,
         ins: list[int],
@@ -223,7 +227,7 @@ class Values(Shared):
                     self.changes.add(op, self.identity.find(tensor), version, 1)
 
     def op_raised(
-        self, tap: OpTap, args: Any, kwargs: Any, error: BaseException, op: int, frame: Any
+        self, tap: OpRows, args: Any, kwargs: Any, error: BaseException, op: int, frame: Any
     ) -> None:
         """An op refused what it was given: the exception, its operands, their names."""
         if type(error).__name__ == "_StopRecomputationError":
