@@ -45,7 +45,7 @@ BRIDGES = {
 }  # fmt: skip
 BEFORE_PROFILES = (threads._enter, Recorder.enter_thread)  # a thread comes by before it is profiled
 DISGUISES = {
-    "modes._step_aside", "tap.OpTap.place_in_stack", "tap.OpTap.leave", "tracebacks.Stands.is_stand",
+    "modes._step_aside", "mode.StackedMode.place_in_stack", "mode.StackedMode.leave", "tracebacks.Stands.is_stand",
     "tracebacks._is_own",
 }  # fmt: skip
 """Without these a program that asks for frames or modes may see gradpm's; no number changes."""

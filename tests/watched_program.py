@@ -54,8 +54,16 @@ def in_threads(seen: list[Any]) -> None:
     threading.excepthook = hook
 
 
+def unused_kind() -> Any:
+    """A class of optimizer, torch's own but for its name, whose step torch has yet to wrap."""
+    step = torch.optim.SGD.step
+    while hasattr(step, "hooked"):
+        step = step.__wrapped__
+    return type("Unused", (torch.optim.SGD,), {"step": step})
+
+
 def train(model: Any, seen: list[Any]) -> None:
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer = unused_kind()(model.parameters(), 0.1)
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
     torch.optim.lr_scheduler.StepLR(optimizer, 1)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0)

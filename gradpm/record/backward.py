@@ -21,7 +21,7 @@ from gradpm.record.faults import is_ours
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
 from gradpm.record.plans import Plan
-from gradpm.record.quiet import hidden, is_transformed, no_graph
+from gradpm.record.quiet import hidden, is_seen, is_transformed
 from gradpm.record.rows import Rows
 from gradpm.record.saved import saved_facts
 from gradpm.record.tracebacks import strip
@@ -122,7 +122,10 @@ class EngineTap:
 
     def _guard(self, act: Any, *args: Any) -> Any:
         try:
-            with hidden():
+            with torch._C.DisableTorchFunction():
+                if is_seen():
+                    with hidden():
+                        return act(*args)
                 return act(*args)
         except Exception as fault:
             if not is_ours(fault):
@@ -354,5 +357,5 @@ def _loss(roots: list[Any]) -> tuple[float, bool]:
         return 0.0, False
     if root.device.type != "cpu" or root.layout is not torch.strided:
         return 0.0, False  # reading it would make the user's program wait for the device
-    with no_graph():  # or torch warns
+    with torch.no_grad():  # or torch warns
         return float(root), True

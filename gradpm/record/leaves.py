@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import MEASURED, answers_itself, is_transformed, quiet
+from gradpm.record.quiet import MEASURED, answers_itself, is_transformed, quiet, quiet_inside
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -253,7 +253,7 @@ def norms_of(grads: list[Any]) -> list[float | None]:
     groups: dict[Any, list[int]] = {}
     for index, grad in enumerate(grads):
         groups.setdefault((grad.device, grad.dtype), []).append(index)
-    with quiet():
+    with quiet_inside():
         for indices in groups.values():
             try:
                 norms = torch._foreach_norm([grads[index] for index in indices])

@@ -20,68 +20,40 @@ MEASURED = frozenset(
 """What is measured: torch counts nothing in float8, and warns of what it lacks in complex half."""
 
 _is_included = torch._C._dispatch_tls_is_dispatch_key_included
-_set_grad_enabled = torch._C._set_grad_enabled
 _BATCHED = torch._C._dispatch_key_parse("VmapMode")
 
 
-class no_graph:
-    """Grad mode off while inside. What stands in the user's way of it is already `hidden`."""
-
-    __slots__ = ("_was",)
-
-    def __enter__(self) -> None:
-        self._was = torch.is_grad_enabled()
-        _set_grad_enabled(False)
-
-    def __exit__(self, *_: object) -> None:
-        _set_grad_enabled(self._was)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No graph, no user's modes, no subclass code, no autocast while inside."""
+    with hidden(), torch.no_grad():
+        yield
 
 
-class hidden:
-    """What is asked of tensors inside, no mode, subclass or profiler of the user's gets to see.
-
-    A class, as is `quiet`: what `contextmanager` makes costs three times as much.
-    """
-
-    __slots__ = ("_off", "_rest")
-
-    def __enter__(self) -> None:
-        self._rest: contextlib.ExitStack | None = None
-        self._off = torch._C.DisableTorchFunction()
-        self._off.__enter__()
-        if _profiler_enabled() or torch._C._len_torch_dispatch_stack():
-            try:
-                self._hide_more()
-            except BaseException:
-                self.__exit__()
-                raise
-
-    def _hide_more(self) -> None:
-        self._rest = contextlib.ExitStack()
-        if _profiler_enabled():
-            self._rest.enter_context(_unprofiled())
-        if torch._C._len_torch_dispatch_stack():
-            self._rest.enter_context(_disable_current_modes())
-
-    def __exit__(self, *_: object) -> None:
-        if self._rest is not None:
-            self._rest.close()
-        self._off.__exit__(None, None, None)
+@contextmanager
+def hidden() -> Iterator[None]:
+    """What is asked of tensors inside, no mode, subclass or profiler of the user's gets to see."""
+    with torch._C.DisableTorchFunction():
+        profiled = _profiler_enabled()
+        if not profiled and not torch._C._len_torch_dispatch_stack():
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            if profiled:
+                stack.enter_context(_unprofiled())
+            if torch._C._len_torch_dispatch_stack():
+                stack.enter_context(_disable_current_modes())
+            yield
 
 
-class quiet:
-    """No graph, no user's modes, no subclass code while inside."""
+def is_seen() -> bool:
+    """Whether a mode or profiler of the user's would see an op, torch functions being off."""
+    return _profiler_enabled() or torch._C._len_torch_dispatch_stack() > 0
 
-    __slots__ = ("_graph", "_seen")
 
-    def __enter__(self) -> None:
-        self._seen, self._graph = hidden(), no_graph()
-        self._seen.__enter__()
-        self._graph.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        self._graph.__exit__()
-        self._seen.__exit__()
+def quiet_inside() -> contextlib.AbstractContextManager[object]:
+    """As `quiet`, where torch functions are off already; cheaper if nobody looks on."""
+    return quiet() if is_seen() else torch.no_grad()
 
 
 _unprofiled_depth = threading.local()
