@@ -66,7 +66,7 @@ class Singular:
             elif self._watch(op, out):
                 return
 
-    def applied(self, tap: OpTap, op: int, result: Any) -> None:
+    def applied(self, tap: OpRows, op: int, result: Any) -> None:
         """A custom Function's apply has returned: its backward is the user's own arithmetic."""
         if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
             return
