@@ -53,7 +53,10 @@ def install(patches: Patches) -> None:
     def profile_hook_step(func: Any) -> Any:
         if not str(getattr(func, "__module__", "")).startswith("torch.optim."):
             return original(func)
-        wrapped = original(_step(recorder, func))
+        ours = recorder.guard("optimizer tap", _step, recorder, func) if recorder.on else None
+        if ours is None:
+            return original(func)
+        wrapped = original(ours)
         made[wrapped] = func
         return wrapped
 
