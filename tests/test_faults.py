@@ -34,7 +34,7 @@ BRIDGES = {
     "tap.OpTap.__torch_function__", "tap.OpTap.passed", "tap.OpTap.called",
     "backward.EngineTap.run", "tracebacks.Stands.call", "tracebacks.Stands.call_unseen",
     "threads._enter.<locals>.told", "compiling.Compiling._enter", "compiling.Compiling._leave",
-    "compiling.Compiling._step_aside.<locals>.<lambda>", "compiling._nothing", "modes.suspended", "modes._without.<locals>.call",
+    "compiling.Compiling._step_aside.<locals>.<lambda>", "compiling._nothing", "aside._step.<locals>.step", "modes.suspended", "modes._without.<locals>.call",
     # Are the guard itself:
     "recorder.Recorder.guard", "backward.EngineTap._guard", "recorder.Recorder.fault",
     "values.Values.place", "within.within", "tracebacks.strip", "faults.tell", "faults.is_ours",
