@@ -297,7 +297,7 @@ def test_changes_in_place_have_their_line(tmp_path: Path) -> None:
         "view.add_(1)", "base[1] = 5", "torch.add(view, 1, out=out)",
         "torch._foreach_mul_([base, out], 2)", "view *= 3",
     }  # fmt: skip
-    lines = map(seen.line_of, seen.column(Table.EVENT, "stack"))
+    lines = map(seen.line_of, seen.column(Table.EVENT, "frame"))
     told = dict(zip(seen.text(Table.EVENT, "kind"), lines, strict=True))
     assert told["optimizer.step"] == told["optimizer.stepped"] == "optimizer.step()"
     assert told["optimizer.new"].startswith("optimizer = ")
