@@ -20,6 +20,7 @@ from gradpm.record import anchors
 from gradpm.record.faults import is_ours
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
+from gradpm.record.mode import pop, push
 from gradpm.record.plans import Plan
 from gradpm.record.quiet import hidden, is_seen, is_transformed
 from gradpm.record.rows import Rows
@@ -62,6 +63,9 @@ class Running:
     graph: Graph | None
     handles: list[Any]
     began: int
+    tap: OpTap
+    place: int  # of the tap, before
+    has_tap: bool  # whether it acts at this moment
     reached: set[int] = field(default_factory=set)
 
 
@@ -83,34 +87,33 @@ class EngineTap:
     def run(self, t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What `_engine_run_backward` does, and the record of it."""
         recorder = self.recorder
-        tap = recorder.guard("engine tap", self._tap, t_outputs) if recorder.on else None
-        if tap is None:
-            return recorder.patches.run_backward(t_outputs, *args, **kwargs)
-        running = self._guard(self.begin, tap, t_outputs, args, kwargs, sys._getframe(1))
-        place, tap.place = tap.place, tap.place | IN_BACKWARD
+        run_backward = recorder.patches.run_backward
+        running = None
+        if recorder.on:
+            running = self._guard(self.begin, t_outputs, args, kwargs, sys._getframe(1))
+        if running is None:
+            return run_backward(t_outputs, *args, **kwargs)
         error: BaseException | None = None
         result: Any = None
         try:
-            if recorder.guard("engine tap", tap.is_on):
-                result = recorder.patches.run_backward(t_outputs, *args, **kwargs)
+            if running.has_tap:
+                result = run_backward(t_outputs, *args, **kwargs)
             else:
-                with tap:
-                    result = recorder.patches.run_backward(t_outputs, *args, **kwargs)
+                push(running.tap)
+                try:
+                    result = run_backward(t_outputs, *args, **kwargs)
+                finally:
+                    pop()
             return result
         except BaseException as raised:
             strip(raised)
             error = raised
             raise
         finally:
-            tap.place = place
-            if running is not None:
-                self._guard(self.end, tap, running, error, t_outputs)
-                if error is None and running.flags & GRAD_CALL:
-                    self._guard(self.differentiated, tap, t_outputs, args, kwargs, result)
-
-    def _tap(self, t_outputs: Any) -> OpTap | None:
-        """This thread's op tap; None for a call that is none of the user's."""
-        return None if _is_tracing(t_outputs) else self.recorder.tap()
+            running.tap.place = running.place
+            self._guard(self.end, running, error, t_outputs)
+            if error is None and running.flags & GRAD_CALL:
+                self._guard(self.differentiated, running.tap, t_outputs, args, kwargs, result)
 
     def differentiated(
         self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, result: Any
@@ -133,9 +136,12 @@ class EngineTap:
             self.recorder.fault("engine tap", fault)
             return None
 
-    def begin(self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running:
-        """Read the roots, the graph and the leaves as the engine starts."""
+    def begin(self, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running | None:
+        """Read the roots, the graph and the leaves as the engine starts; None: not the user's."""
+        if _is_tracing(t_outputs):
+            return None
         recorder = self.recorder
+        tap = recorder.tap()
         if tap.place & IN_STEP:
             recorder.optimizers.find_place(tap, frame)
         stack, _ = recorder.stacks.at(frame)
@@ -180,20 +186,19 @@ class EngineTap:
         within = outer.number + 1 if outer is not None else 0
         running = Running(
             number, stack, recorder.ops_so_far(), flags, within, serials, inputs,
-            loss, living, graph, handles, time.perf_counter_ns(),
+            loss, living, graph, handles, time.perf_counter_ns(), tap, tap.place, tap.is_on(),
         )  # fmt: skip
         if graph is not None:
             running.reached = set(graph.leaves.values())
         self._open.append(running)
         tap.running.append(running)
         recorder.flush()
+        tap.place |= IN_BACKWARD
         return running
 
-    def end(
-        self, tap: OpTap, running: Running, error: BaseException | None, t_outputs: Any
-    ) -> None:
+    def end(self, running: Running, error: BaseException | None, t_outputs: Any) -> None:
         """Look at the leaves and write the snapshot."""
-        recorder = self.recorder
+        recorder, tap = self.recorder, running.tap
         elapsed = time.perf_counter_ns() - running.began
         self._open.remove(running)
         tap.running.remove(running)
@@ -348,14 +353,14 @@ def _flags(call: dict[str, Any], roots: list[Any]) -> int:
 
 def _loss(roots: list[Any]) -> tuple[float, bool]:
     """(the root's value, True) when it is one real number on the CPU, else (0, False)."""
-    if len(roots) != 1 or not isinstance(roots[0], torch.Tensor):
+    if len(roots) != 1:
         return 0.0, False
     root = roots[0]
-    if is_transformed():
+    if type(root) is not torch.Tensor or is_transformed():
         return 0.0, False
-    if type(root) is not torch.Tensor or root.numel() != 1 or not root.is_floating_point():
+    if root.numel() != 1 or not root.is_floating_point():
         return 0.0, False
-    if root.device.type != "cpu" or root.layout is not torch.strided:
+    if not root.is_cpu or root.layout is not torch.strided:
         return 0.0, False  # reading it would make the user's program wait for the device
     with torch.no_grad():  # or torch warns
         return float(root), True

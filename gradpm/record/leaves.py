@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import MEASURED, answers_itself, is_transformed, quiet, quiet_inside
+from gradpm.record.locks import LOCK
+from gradpm.record.quiet import MEASURED, answers_itself, is_seen, is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
 
 
+_set_grad_enabled = torch._C._set_grad_enabled
 EXACT = (torch.Tensor, torch.nn.Parameter)
 SHARED = -1
 # As plain numbers: to or two enums takes 2 us, and every leaf has several in each engine call.
@@ -56,6 +58,7 @@ class Leaves:
         self.grads = Rows(Table.GRAD)
         self.newly_zero = False  # in the last engine call, for the first time for some leaf
         self._settled = 0
+        self._written: list[Any] = []  # GRAD rows of the call that has just ended
 
     def add(self, tensor: Any, stack: int, kind: LeafKind, *, serial: int = 0) -> int:
         """Follow a leaf from now on; its serial."""
@@ -141,6 +144,7 @@ class Leaves:
         """Write what the engine left in each leaf's `.grad`; whether any is a bad number."""
         dense: list[tuple[Known, Any, Any, int]] = []
         self.newly_zero = False
+        self._written = []
         for known, tensor in living:
             leaf = tensor.is_leaf
             flags = known.flags | known.held | (IS_LEAF if leaf else 0)
@@ -162,7 +166,10 @@ class Leaves:
                 self._write(backward, known, tensor, int(state), flags)
                 continue
             dense.append((known, tensor, grad, flags))
-        return self._dense(backward, dense, full) if dense else False
+        bad = self._dense(backward, dense, full) if dense else False
+        with LOCK:
+            self.grads.fixed += self._written
+        return bad
 
     def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:
         wanted = self.recorder.options.stats != "none"
@@ -205,9 +212,8 @@ class Leaves:
             if state == FINITE:
                 known.was_zero = False
         version = version_of(tensor)
-        self.grads.add(
-            backward, known.serial, state, flags, version if version > 0 else 0, norm, *stats
-        )
+        version = version if version > 0 else 0
+        self._written += (backward, known.serial, state, flags, version, norm, *stats)
 
 
 def is_leaf(tensor: Any) -> bool:
@@ -248,20 +254,34 @@ def state_of(norm: float | None) -> GradState:
 
 
 def norms_of(grads: list[Any]) -> list[float | None]:
-    """2-norms of dense gradients with one fused call and one copy per device and dtype."""
+    """2-norms of dense gradients with one fused call and one copy per device and dtype.
+
+    Torch functions are off already. Grad mode is set by hand: `no_grad` costs twice as much.
+    """
+    if is_seen():
+        with quiet():
+            return _norms_of(grads)
+    was_enabled = torch.is_grad_enabled()
+    _set_grad_enabled(False)
+    try:
+        return _norms_of(grads)
+    finally:
+        _set_grad_enabled(was_enabled)
+
+
+def _norms_of(grads: list[Any]) -> list[float | None]:
     found: list[float | None] = [None] * len(grads)
     groups: dict[Any, list[int]] = {}
     for index, grad in enumerate(grads):
         groups.setdefault((grad.device, grad.dtype), []).append(index)
-    with quiet_inside():
-        for indices in groups.values():
-            try:
-                norms = torch._foreach_norm([grads[index] for index in indices])
-                values = torch.stack(list(norms)).tolist()
-            except RuntimeError:
-                continue
-            for index, value in zip(indices, values, strict=True):
-                found[index] = float(value)
+    for indices in groups.values():
+        try:
+            norms = torch._foreach_norm([grads[index] for index in indices])
+            values = torch.stack(list(norms)).tolist()
+        except RuntimeError:
+            continue
+        for index, value in zip(indices, values, strict=True):
+            found[index] = value
     return found
 
 
