@@ -16,6 +16,7 @@ NET = "net.weight net.bias"
 TWO = "net.0.weight net.0.bias net.2.weight net.2.bias"
 EXPECTED = {
     "log_in_the_data": ("GP301", NET, 1, "zero"),
+    "by_nothing": ("GP301", "model.weight model.bias", 3, "divisor is the number 0"),
     "mask_of_nothing": ("GP301", TWO, 10, "0 / 0"),
     "softmax_of_nothing": ("GP301", NET, 2, "-inf throughout"),
     "hidden_overflow": ("GP301", NET, 6, "overflows"),

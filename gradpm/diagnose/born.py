@@ -45,6 +45,9 @@ CARRYING = VIEWS | frozenset(
 )
 
 
+WITH_SCALAR = frozenset(
+    "div true_divide divide __truediv__ __div__ pow __pow__ float_power".split()
+)
 PRODUCTS = frozenset("mul __mul__ __rmul__ multiply mul_ __imul__".split())
 LARGEST = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.4e38, "float64": 1.79e308}
 
@@ -125,13 +128,28 @@ def _doubt(case: Case, known: Known, op: OpRow, made: OpRow) -> int:
         return 8
     fine = all(known.fine(serial) for serial in op.ins)
     carries = bool(op.ins) and op.name in CARRYING  # what comes from numpy carries nothing on
-    if is_risky(op.name) or (op.row == made.row and fine):
+    risky = is_risky(op.name) and not _is_tame(case, op)
+    if risky or (op.row == made.row and fine):
         return 1
     if fine and not carries:
         return 2
     if op.row == made.row:
         return 5 if carries else 3
     return 6 if carries else 4
+
+
+def _scalar(case: Case, op: OpRow) -> tuple[bool, float | None]:
+    """(whether a division or power that can go wrong had a number as its second, which one)."""
+    if len(op.ins) != 1 or not op.detail:
+        return False, None
+    detail = case.trace.detail(op.detail)
+    by = detail.get("by")
+    return "by" in detail, by if isinstance(by, (int, float)) else None
+
+
+def _is_tame(case: Case, op: OpRow) -> bool:
+    """Whether it was recorded as one that cannot go wrong by its nature: x / 2, x ** 2."""
+    return op.name in WITH_SCALAR and len(op.ins) == 1 and not _scalar(case, op)[0]
 
 
 def _verdict(case: Case, known: Known, op: OpRow) -> bool | None:
@@ -142,6 +160,8 @@ def _verdict(case: Case, known: Known, op: OpRow) -> bool | None:
     looks = known.at.get(op.row, [])
     if any(look.node.startswith("NllLoss") and look.slot == "total_weight" for look in looks):
         return any(look.slot == "total_weight" and look.zero for look in looks) or None
+    if cure is DIVISION and (_is_tame(case, op) or _scalar(case, op)[1] is not None):
+        return _scalar(case, op)[1] == 0
     if cure is DIVISION:
         divisor = _operand(known, op, "other", 1 if len(op.ins) > 1 else -1)
         if op.name in ("reciprocal", "__rtruediv__", "__rdiv__"):
@@ -188,6 +208,9 @@ def _born(case: Case, known: Known, op: OpRow) -> Born:
     if any(look.slot == "total_weight" and look.zero for look in looks):
         why = "every target is ignore_index, and the mean over no target is 0 / 0"
         fix = "skip the batch when no target counts, or use reduction='sum' over a clamped count"
+    elif cure is DIVISION and _scalar(case, op)[1] == 0:
+        why = "its divisor is the number 0 here"
+        fix = "divide by at least 1, as in x / max(n, 1), or leave such a batch out"
     elif not op.ins:
         return Born(
             op.row, op.frame, f"the data that came in through {spoken(op)}", "",

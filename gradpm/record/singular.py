@@ -169,3 +169,13 @@ def is_tame(name: str, args: Any) -> bool:
     if name in DIVIDING:
         return isinstance(second, (int, float)) and second != 0
     return name in POWERS and isinstance(second, (int, float)) and second >= 1
+
+
+def scalar_of(name: str, args: Any) -> dict[str, Any] | None:
+    """What a division or a power that is not tame was given in place of a second tensor."""
+    if name not in DIVIDING and name not in POWERS:
+        return None
+    second = args[1] if len(args) > 1 else None
+    if isinstance(second, torch.Tensor):
+        return None
+    return {"by": second if isinstance(second, (int, float)) else None}

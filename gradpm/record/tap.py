@@ -16,9 +16,9 @@ import torch
 from gradpm.record.faults import is_ours
 from gradpm.record.oprow import OpRows
 from gradpm.record.plans import Plan, is_lasting, plan_of
-from gradpm.record.singular import is_tame
+from gradpm.record.singular import is_tame, scalar_of
 from gradpm.record.tracebacks import strip
-from gradpm.record.values import PLAINLY, versions_of
+from gradpm.record.values import PLAINLY, Before, versions_of
 from gradpm.trace.schema import Op
 
 Tensor = torch.Tensor
@@ -117,7 +117,12 @@ class OpTap(OpRows):
         if how == MAY_MUTATE:
             return versions_of(args, kwargs)
         if how in NOTED_AFTER and args and type(args[0]) in EXACT:
-            return None if how == SINGULAR and is_tame(name, args) else PLAINLY
+            if how == MUTATES:
+                return PLAINLY
+            if is_tame(name, args):
+                return None
+            scalar = scalar_of(name, args)
+            return Before(detail=self.recorder.strings.json(scalar)) if scalar else PLAINLY
         with torch._C.DisableTorchFunction():
             return self.recorder.before(self, plan, args, kwargs)
 
