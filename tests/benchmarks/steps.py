@@ -1,0 +1,78 @@
+"""What recording costs: `python tests/benchmarks/steps.py [--rounds 3] [--only NAME]`.
+
+Prints a table of ratios to the plain step. The runs of one row take turns within each round,
+and the median over the rounds is told, so that a machine that slows down meanwhile slows all
+of them. The last loss of every recorded run must be the plain one to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from workloads import WORKLOADS
+
+HERE = Path(__file__).parent
+WAYS = {  # column -> (mode of the script, options of `gradpm run`; None: not under it)
+    "plain": ("plain", None),
+    "auto": ("plain", []),
+    "light": ("plain", ["--detail", "light"]),
+    "full": ("plain", ["--detail", "full"]),
+    "anomaly": ("anomaly", None),
+    "stacks": ("stacks", None),
+}
+
+
+def run(workload: str, way: str, folder: Path) -> dict[str, float | str]:
+    """One run of one workload in one way: what it printed."""
+    mode, options = WAYS[way]
+    command = [sys.executable]
+    if options is not None:
+        trace = str(folder / "t.gpm")
+        command += ["-m", "gradpm", "run", "--quiet", "--force", "--output", trace, *options]
+    command += [str(HERE / "workloads.py"), workload, mode]
+    env = dict(os.environ, OMP_NUM_THREADS="1", NO_COLOR="1")
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    line = next(text for text in reversed(told.stdout.splitlines()) if text.startswith("{"))
+    found: dict[str, float | str] = json.loads(line)
+    return found
+
+
+def row(workload: str, rounds: int, folder: Path) -> list[str]:
+    """The median ratio of each way to the plain run."""
+    ratios: dict[str, list[float]] = {way: [] for way in WAYS if way != "plain"}
+    for _ in range(rounds):
+        plain = run(workload, "plain", folder)
+        for way, found in ratios.items():
+            other = run(workload, way, folder)
+            if other["loss"] != plain["loss"]:
+                raise SystemExit(f"{workload}, {way}: the loss changed")
+            found.append(float(other["step_ms"]) / float(plain["step_ms"]))
+    return [f"{statistics.median(found):.2f}" for found in ratios.values()]
+
+
+def main() -> None:
+    """Print the table as markdown."""
+    parser = argparse.ArgumentParser(description="What recording costs, as ratios to plain.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="part of a workload's name")
+    chosen = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, one thread, python {sys.version[:6]}")
+    print("| step | auto (default) | light | full | anomaly mode | the same without NaN checks |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder:
+        for workload in WORKLOADS:
+            if chosen.only in workload:
+                cells = row(workload, chosen.rounds, Path(folder))
+                print(f"| {workload} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

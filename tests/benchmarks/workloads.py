@@ -1,0 +1,114 @@
+"""`python workloads.py NAME [plain|anomaly|stacks]`: one training loop, timed.
+
+Prints a line of JSON: the median time of a step in ms, and the last loss. `anomaly` turns
+`torch.autograd.set_detect_anomaly` on, `stacks` the same without its check for NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+WARM_UP = 3
+Job = tuple[Callable[[], Any], Iterable[nn.Parameter], int]
+
+
+def mlp() -> Job:
+    """What a beginner trains: three small layers, many short steps."""
+    net = nn.Sequential(
+        nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+    )
+    x, y = torch.randn(64, 64), torch.randint(0, 10, (64,))
+    return lambda: F.cross_entropy(net(x), y), net.parameters(), 400
+
+
+def convnet() -> Job:
+    """Three convolutions with batch norm, on 16 small pictures."""
+    layers: list[nn.Module] = []
+    for into, out in ((3, 32), (32, 64), (64, 64)):
+        layers += [nn.Conv2d(into, out, 3, padding=1), nn.BatchNorm2d(out), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    x, y = torch.randn(16, 3, 32, 32), torch.randint(0, 10, (16,))
+    return lambda: F.cross_entropy(net(x), y), net.parameters(), 20
+
+
+def recurrent() -> Job:
+    """A GRU cell stepped 60 times by hand."""
+    cell, head = nn.GRUCell(32, 64), nn.Linear(64, 1)
+    x = torch.randn(60, 16, 32)
+
+    def step() -> Any:
+        h = torch.zeros(16, 64)
+        for part in x:
+            h = cell(part, h)
+        return head(h).square().mean()
+
+    return step, [*cell.parameters(), *head.parameters()], 40
+
+
+def transformer(width: int = 256, depth: int = 4, steps: int = 10) -> Job:
+    """Encoder layers over 8 sequences of 64."""
+    layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
+    net = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+    x = torch.randn(8, 64, width)
+    return lambda: net(x).square().mean(), net.parameters(), steps
+
+
+def small_ops(count: int, depth: int, steps: int) -> Job:
+    """Elementwise ops on a few numbers, called from `depth` Python frames down."""
+    w = nn.Parameter(torch.randn(64))
+
+    def descend(left: int, x: Any) -> Any:
+        if left:
+            return descend(left - 1, x)
+        for _ in range(count // 2):
+            x = x * 0.999
+            x = x + 0.001
+        return x
+
+    return lambda: descend(depth, w).square().mean(), [w], steps
+
+
+WORKLOADS: dict[str, Callable[[], Job]] = {
+    "mlp": mlp,
+    "convnet": convnet,
+    "recurrent": recurrent,
+    "transformer": transformer,
+    "tiny ops": lambda: small_ops(2000, 0, 30),
+    "deep stack": lambda: small_ops(500, 100, 60),
+    "wide transformer": lambda: transformer(512, 6, 5),
+    "long chain": lambda: small_ops(20_000, 0, 5),
+}
+
+
+def main(name: str, mode: str = "plain") -> None:
+    """Train, and print the figures."""
+    warnings.simplefilter("ignore")
+    torch.manual_seed(0)
+    if mode != "plain":
+        torch.autograd.set_detect_anomaly(True, check_nan=mode == "anomaly")
+    step, parameters, steps = WORKLOADS[name]()
+    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+    seconds = []
+    for index in range(WARM_UP + steps):
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        loss = step()
+        loss.backward()
+        optimizer.step()
+        if index >= WARM_UP:
+            seconds.append(time.perf_counter() - began)
+    print(json.dumps({"step_ms": statistics.median(seconds) * 1e3, "loss": loss.item().hex()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
