@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.func import functional_call, grad, jacrev, vmap  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
+from torch.utils.checkpoint import checkpoint as checkpoint_by_name  # noqa: E402
 
 import gradpm  # noqa: E402
 from gradpm.trace.model import Trace  # noqa: E402
@@ -127,6 +128,18 @@ def test_a_recomputation_is_none_of_the_forward(reentrant: bool, tmp_path: Path)
     assert Op.IN_BACKWARD in again.flags
     assert len(seen.named("checkpoint")) == len(forward)
     assert sorted(Call.NESTED in call for call in seen.calls()) == [False] + [True] * reentrant
+
+
+def test_a_function_imported_by_name_before_is_met_and_given_back(tmp_path: Path) -> None:
+    original = checkpoint_by_name
+
+    def act() -> None:
+        x = torch.ones(2, requires_grad=True)
+        checkpoint_by_name(torch.tanh, x, use_reentrant=False).sum().backward()
+
+    seen = Seen(act, tmp_path / "t.gpm")
+    assert seen.one("checkpoint").line.startswith("checkpoint_by_name(")
+    assert checkpoint_by_name is original is torch.utils.checkpoint.checkpoint
 
 
 def test_derivatives_of_derivatives(tmp_path: Path) -> None:

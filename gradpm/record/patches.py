@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -78,6 +78,21 @@ class Patches:
         code = getattr(getattr(value, "__func__", value), "__code__", None)
         if code is not None:
             self.recorder.stacks.hide(code)
+
+    def set_by_name(self, owner: Any, name: str, value: Any) -> None:
+        """The same for a function that the program may have imported by name before.
+
+        So it may where a program begins a recording itself; `gradpm run` is there first.
+        """
+        original = vars(owner)[name]
+        self.set(owner, name, value)
+        if not self.recorder.always_writes:
+            return
+        for module in list(sys.modules.values()):
+            if type(module) is ModuleType and module is not owner:
+                for key, held in list(vars(module).items()):
+                    if held is original:
+                        self.set(module, key, value)
 
     def at_end(self, act: Any) -> None:
         """Have `act` called when recording ends."""
@@ -216,7 +231,7 @@ class Patches:
                 return made
 
         recorder.stacks.hide(FromNumpy.__call__.__code__)
-        self.set(torch, "from_numpy", FromNumpy(original))
+        self.set_by_name(torch, "from_numpy", FromNumpy(original))
 
     def _came_back(self, array: Any, made: Any, frame: Any) -> None:
         recorder = self.recorder
@@ -299,4 +314,4 @@ class Patches:
 
         # Who has imported it by name hands dynamo the stand-in: this leads it to the original.
         checkpoint._torchdynamo_inline = original  # type: ignore[attr-defined]
-        self.set(module, "checkpoint", checkpoint)
+        self.set_by_name(module, "checkpoint", checkpoint)
