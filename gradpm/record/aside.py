@@ -11,17 +11,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from gradpm.record.mode import depth_of, mode_at, pop, push
 from gradpm.record.tracebacks import strip
 
 if TYPE_CHECKING:
     from gradpm.record.patches import Patches
     from gradpm.record.recorder import Recorder
     from gradpm.record.tap import OpTap
-
-depth_of, mode_at = torch._C._len_torch_function_stack, torch._C._get_function_stack_at
-pop, push = torch._C._pop_torch_function_stack, torch._C._push_on_torch_function_stack
 
 
 def stand_aside(recorder: Recorder) -> OpTap | None:

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record import anchors
-from gradpm.record.faults import is_ours
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
 from gradpm.record.mode import pop, push
 from gradpm.record.plans import Plan
-from gradpm.record.quiet import hidden, is_seen, is_transformed
+from gradpm.record.quiet import is_transformed
 from gradpm.record.rows import Rows
 from gradpm.record.saved import saved_facts
 from gradpm.record.tracebacks import strip
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
     from gradpm.record.tap import OpTap
 
+WHERE = "engine tap"
 MOST_NODES = 2_000_000
 MOST_SPARE = 24  # calls kept in full beyond the first few
 MOST_WINDOWS = 20_000
@@ -77,7 +77,6 @@ class EngineTap:
         self.rows = Rows(Table.BACKWARD)
         self.nodes = Rows(Table.NODE)
         self.count = 0
-        self.full_shapes: dict[int, int] = {}
         self.suspects: set[int] = set()  # stacks of calls whose next one is kept in full
         self._calls_at: dict[int, int] = {}
         self._spare = MOST_SPARE
@@ -86,11 +85,11 @@ class EngineTap:
 
     def run(self, t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
         """What `_engine_run_backward` does, and the record of it."""
-        recorder = self.recorder
+        recorder, guard = self.recorder, self.recorder.guard
         run_backward = recorder.patches.run_backward
         running = None
         if recorder.on:
-            running = self._guard(self.begin, t_outputs, args, kwargs, sys._getframe(1))
+            running = guard(WHERE, self.begin, t_outputs, args, kwargs, sys._getframe(1))
         if running is None:
             return run_backward(t_outputs, *args, **kwargs)
         error: BaseException | None = None
@@ -111,9 +110,9 @@ class EngineTap:
             raise
         finally:
             running.tap.place = running.place
-            self._guard(self.end, running, error, t_outputs)
+            guard(WHERE, self.end, running, error, t_outputs)
             if error is None and running.flags & GRAD_CALL:
-                self._guard(self.differentiated, running.tap, t_outputs, args, kwargs, result)
+                guard(WHERE, self.differentiated, running.tap, t_outputs, args, kwargs, result)
 
     def differentiated(
         self, tap: OpTap, t_outputs: Any, args: Any, kwargs: Any, result: Any
@@ -122,19 +121,6 @@ class EngineTap:
         plan = (Plan.OP, self.recorder.strings.id("autograd.grad"), "autograd.grad")
         inputs = _arguments(args, kwargs)["inputs"]
         tap.row(plan, (list(t_outputs), list(inputs)), None, result, sys._getframe(3))
-
-    def _guard(self, act: Any, *args: Any) -> Any:
-        try:
-            with torch._C.DisableTorchFunction():
-                if is_seen():
-                    with hidden():
-                        return act(*args)
-                return act(*args)
-        except Exception as fault:
-            if not is_ours(fault):
-                raise
-            self.recorder.fault("engine tap", fault)
-            return None
 
     def begin(self, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running | None:
         """Read the roots, the graph and the leaves as the engine starts; None: not the user's."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.locks import LOCK
 from gradpm.record.quiet import MEASURED, answers_itself, is_seen, is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
@@ -23,7 +22,9 @@ EXACT = (torch.Tensor, torch.nn.Parameter)
 SHARED = -1
 # As plain numbers: to or two enums takes 2 us, and every leaf has several in each engine call.
 NONE, ZERO, FINITE = int(GradState.NONE), int(GradState.ZERO), int(GradState.FINITE)
-REQUIRES, IS_LEAF, REACHED = int(Leaf.REQUIRES), int(Leaf.IS_LEAF), int(Leaf.REACHED)
+ALIVE, REQUIRES, IS_LEAF, REACHED = (
+    int(Leaf.ALIVE), int(Leaf.REQUIRES), int(Leaf.IS_LEAF), int(Leaf.REACHED),
+)  # fmt: skip
 FRESH, HELD, UNSURE, OPTIMIZED = (
     int(Leaf.FRESH), int(Leaf.HELD), int(Leaf.UNSURE), int(Leaf.OPTIMIZED),
 )  # fmt: skip
@@ -69,16 +70,13 @@ class Leaves:
         if not serial:
             parameter = kind is LeafKind.PARAMETER
             serial = identity.new_parameter(tensor) if parameter else identity.new(tensor)
-        known = Known(weakref.ref(tensor), serial, kind, self.recorder.tap().number)
-        self.known[serial] = known
-        known.flags = int(Leaf.ALIVE)
-        if kind is LeafKind.PARAMETER:
-            known.flags |= int(Leaf.PARAMETER)
-        flags = Leaf.REQUIRES if tensor.requires_grad else 0
-        flags |= Leaf.PARAMETER if kind is LeafKind.PARAMETER else 0
-        flags |= Leaf.IS_LEAF if is_leaf(tensor) else 0
+        lasting = int(Leaf.PARAMETER) if kind is LeafKind.PARAMETER else 0
+        owner = self.recorder.tap().number
+        self.known[serial] = Known(weakref.ref(tensor), serial, kind, owner, ALIVE | lasting)
+        flags = lasting | (REQUIRES if tensor.requires_grad else 0)
+        flags |= IS_LEAF if is_leaf(tensor) else 0
         spec = self.recorder.specs.of(tensor)
-        self.rows.add(serial, kind, spec, stack, int(flags), self.recorder.ops_so_far())
+        self.rows.add(serial, kind, spec, stack, flags, self.recorder.ops_so_far())
         return serial
 
     def optimized(self, serial: int) -> None:
@@ -167,8 +165,7 @@ class Leaves:
                 continue
             dense.append((known, tensor, grad, flags))
         bad = self._dense(backward, dense, full) if dense else False
-        with LOCK:
-            self.grads.fixed += self._written
+        self.grads.extend(self._written)
         return bad
 
     def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:

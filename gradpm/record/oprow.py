@@ -34,7 +34,7 @@ IN_REQUIRES, OUT_REQUIRES = int(Op.IN_REQUIRES), int(Op.OUT_REQUIRES)
 IN_STEP, OTHER_THREAD, MOST_THREADS = int(Op.IN_STEP), int(Op.OTHER_THREAD), 0xFFFF
 OUT_REQUIRES_GRAD, OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
 PLAIN = {int, bool, str, type(None)}  # holds no tensor
-NUMBERS = {int, float, bool, str, type(None)}
+NUMBERS = PLAIN | {float}
 
 
 class OpRows(StackedMode):

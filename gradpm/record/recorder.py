@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any
 
 import torch
+from torch._C._autograd import _profiler_enabled
 
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
@@ -160,7 +161,7 @@ class Recorder(Beside):
     def _hide_own_frames(self) -> None:
         for function in (
             OpTap.__torch_function__, OpTap.row, OpTap.passed, OpTap.called,
-            EngineTap.run, EngineTap._guard,
+            EngineTap.run,
             EngineTap.begin, EngineTap.end, EngineTap.differentiated, Recorder.guard,
         ):  # fmt: skip
             self.stacks.hide(function.__code__)
@@ -169,7 +170,8 @@ class Recorder(Beside):
         """Run gradpm's own code so that a fault in it never reaches the user."""
         try:
             with torch._C.DisableTorchFunction():
-                if torch._C._len_torch_dispatch_stack():
+                # As `is_seen`, without a function that may fail: this hides frames, too.
+                if torch._C._len_torch_dispatch_stack() or _profiler_enabled():
                     with hidden():
                         return act(*args)
                 return act(*args)

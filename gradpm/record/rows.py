@@ -38,6 +38,11 @@ class Rows:
             for name, part in ragged.items():
                 self.parts[name + "*"] += part
 
+    def extend(self, values: list[Any]) -> None:
+        """Several rows of a table without ragged columns, one after the other."""
+        with LOCK:
+            self.fixed += values
+
     def op(self, values: Any, ins: Any, outs: Any, specs: Any, oflags: Any) -> None:
         """One row of the op table, which every thread writes: no calls here (see `locks`)."""
         parts = self.parts

@@ -16,24 +16,20 @@ import torch
 from gradpm.record.faults import is_ours
 from gradpm.record.oprow import OpRows
 from gradpm.record.plans import Plan, is_lasting, plan_of
-from gradpm.record.singular import is_tame, scalar_of
 from gradpm.record.tracebacks import strip
-from gradpm.record.values import PLAINLY, Before, versions_of
+from gradpm.record.values import versions_of
 from gradpm.trace.schema import Op
 
 Tensor = torch.Tensor
 Parameter = torch.nn.Parameter
-EXACT = {Tensor, Parameter}
 getframe, gettrace, getprofile = sys._getframe, sys.gettrace, sys.getprofile
 DISPATCH = torch.overrides.handle_torch_function.__code__
 MOST_PLANS = 8192
 UNKNOWN = (int(Plan.PASS), 0, "")
 RAISED = int(Op.RAISED)
-PASS, OP, MUTATES, ITERATES, MAY_MUTATE, SINGULAR = (
+PASS, OP, MUTATES, ITERATES, MAY_MUTATE = (
     int(Plan.PASS), int(Plan.OP), int(Plan.MUTATES), int(Plan.ITERATES), int(Plan.MAY_MUTATE),
-    int(Plan.SINGULAR),
 )  # fmt: skip
-NOTED_AFTER = {MUTATES, SINGULAR}
 
 
 class OpTap(OpRows):
@@ -113,16 +109,8 @@ class OpTap(OpRows):
 
     def noted(self, plan: tuple[int, int, str], args: tuple[Any, ...], kwargs: Any) -> Any:
         """What must be noted before the call."""
-        how, _, name = plan
-        if how == MAY_MUTATE:
+        if plan[0] == MAY_MUTATE:
             return versions_of(args, kwargs)
-        if how in NOTED_AFTER and args and type(args[0]) in EXACT:
-            if how == MUTATES:
-                return PLAINLY
-            if is_tame(name, args):
-                return None
-            scalar = scalar_of(name, args)
-            return Before(detail=self.recorder.strings.json(scalar)) if scalar else PLAINLY
         with torch._C.DisableTorchFunction():
             return self.recorder.before(self, plan, args, kwargs)
 

@@ -14,7 +14,7 @@ from gradpm.record.leaves import is_leaf, version_of
 from gradpm.record.plans import Plan
 from gradpm.record.saved import operand_facts
 from gradpm.record.shared import Shared
-from gradpm.record.singular import is_tame
+from gradpm.record.singular import is_tame, scalar_of
 from gradpm.record.tracebacks import PLAIN_CALL
 from gradpm.trace.schema import LeafKind, LinkHow, Op, Out
 
@@ -164,7 +164,10 @@ class Values(Shared):
         """What must be noted before the call, by its plan."""
         how, _, name = plan
         if how == Plan.SINGULAR:
-            return None if is_tame(name, args) else PLAINLY
+            if is_tame(name, args):
+                return None
+            scalar = scalar_of(name, args)
+            return Before(detail=self.strings.json(scalar)) if scalar else PLAINLY
         if how == Plan.SETTER:
             value = args[1] if len(args) > 1 else (kwargs or {}).get("requires_grad", True)
             unset = value is None or value is False
