@@ -12,7 +12,7 @@ from gradpm.diagnose.flow import SWITCHES, is_mutating
 from gradpm.diagnose.handed import DETACHING, only_leaves
 from gradpm.diagnose.surrogates import surrogate
 from gradpm.diagnose.switched import owner_of, switch
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import is_nameless, place, spoken
 from gradpm.diagnose.written import comparison, difference, written
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import FileKind, Op
@@ -92,7 +92,7 @@ def _place(case: Case, op: OpRow) -> tuple[Location | None, Frame | None, list[L
 def _value(case: Case, op: OpRow) -> str:
     """The variable that went in, if it has a name."""
     name = case.words.tensor_name(op.ins[0]) if op.ins else ""
-    return "" if name.startswith(("the result of", "a tensor")) else name
+    return "" if is_nameless(name) else name
 
 
 def _carrier(case: Case, op: OpRow) -> str:

@@ -90,9 +90,8 @@ def mentioned(case: Case, frame: Frame) -> list[Subject]:
     if not isinstance(call, ast.Call):
         return []
     wanted = [
-        variable(node).rsplit(".", 1)[-1]
+        variable(argument).rsplit(".", 1)[-1]
         for argument in [*call.args, *(word.value for word in call.keywords)]
-        for node in [argument]
     ]
     latest: dict[str, int] = {}
     for serial, names in case.trace.names.items():

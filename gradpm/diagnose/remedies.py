@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.killers import Kill, Remedy, kill_of, remedy_of
+from gradpm.diagnose.words import quoted
 from gradpm.trace.schema import LeafKind
 
 ALONE = frozenset("Softmax LogSoftmax SafeSoftmax".split())
@@ -70,8 +71,7 @@ def _by_factor(case: Case, op: OpRow, kind: str) -> Remedy:
     fixed = [serial for serial in op.ins if serial not in requires and serial not in leaves]
     if len(fixed) != 1:
         return remedy_of(kind)
-    name = case.words.tensor_name(fixed[0])
-    told = name if name.startswith(("the result", "a tensor")) else f"`{name}`"
+    told = quoted(case.words.tensor_name(fixed[0]))
     return Remedy(
         f"{told}, by which it is multiplied, is 0 everywhere",
         f"check {told}: it is 0 throughout",

@@ -148,9 +148,14 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
+def is_nameless(name: str) -> bool:
+    """Whether these are words that stand for a tensor without a name in the code."""
+    return name.startswith(("the result of ", "a tensor"))
+
+
 def quoted(name: str) -> str:
     """A name from the code in backticks; words that stand for one as they are."""
-    return name if name.startswith(("the result of ", "a tensor")) else f"`{name}`"
+    return name if is_nameless(name) else f"`{name}`"
 
 
 def place(location: Location | None) -> str:

@@ -12,7 +12,7 @@ from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.flow import NO_VALUE
 from gradpm.diagnose.places import variable
 from gradpm.diagnose.rules import kept
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import is_nameless, place, spoken
 from gradpm.trace.schema import Call, Op, Out, Table
 
 NO_HISTORY = NO_VALUE | {"autograd.grad"}
@@ -160,7 +160,7 @@ def _subjects(case: Case, op: OpRow, name: str) -> list[Subject]:
     subject = case.words.tensor(op.outs[0])
     held = subject.name
     found = [Subject(subject.kind, name, subject.shape, subject.dtype, subject.serial)]
-    if held != name and not held.startswith(("the result", "a tensor")):
+    if held != name and not is_nameless(held):
         found.append(subject)
     return found
 

@@ -15,7 +15,7 @@ from gradpm.diagnose.finding import Severity, Step, Subject
 from gradpm.diagnose.looks import Look
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rules.diverging import diverges
-from gradpm.diagnose.words import place, spoken
+from gradpm.diagnose.words import is_nameless, place, spoken
 from gradpm.trace.schema import GradState, Op, Table
 
 ANOMALY = "returned nan values in its"
@@ -113,7 +113,7 @@ def _count(case: Case) -> int:
 def loss_name(case: Case, call: Backward) -> str:
     """The loss's variable in backticks, or plain words."""
     name = case.words.tensor_name(call.roots[0]) if call.roots else ""
-    return "the loss" if not name or name.startswith(("the result", "a tensor")) else f"`{name}`"
+    return "the loss" if not name or is_nameless(name) else f"`{name}`"
 
 
 # -- GP301 ----------------------------------------------------------------------------
