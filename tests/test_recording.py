@@ -50,6 +50,19 @@ def backwards(path: Path) -> int:
     return Trace(path).table(Table.BACKWARD).rows
 
 
+def test_nothing_counts_as_dropped_where_all_was_recorded(tmp_path: Path) -> None:
+    with gradpm.record(tmp_path / "t.gpm") as recording:
+        model = torch.nn.Linear(3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 3)).sum().backward()
+            optimizer.step()
+    run = recording.diagnosis.run
+    assert run["ops"] == Trace(tmp_path / "t.gpm").table(Table.OP).rows > 0
+    assert run["dropped"]["ops"] == 0
+
+
 def test_torch_is_left_as_it_was_found(tmp_path: Path) -> None:
     before = as_found()
     with gradpm.record(tmp_path / "t.gpm"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from gradpm.record.locks import LOCK
 from gradpm.record.mode import depth_of, mode_at, pop, push
 from gradpm.record.tracebacks import strip
 
@@ -32,8 +33,10 @@ def stand_aside(recorder: Recorder) -> OpTap | None:
 
 
 def come_back(recorder: Recorder, tap: OpTap) -> None:
-    """Put it on again. What ran meanwhile counts as one op: what came before and after differ."""
+    """Put it on again. What ran meanwhile takes one op id, so that before and after differ."""
     push(tap)
+    with LOCK:
+        recorder.asides += 1
     tap.last_op = recorder.next_op()
 
 

@@ -46,7 +46,7 @@ def ending(recorder: Recorder) -> None:
     recorder.note("seconds", time.time() - recorder.began)
     recorder.note("backwards", recorder.engine.count)
     recorder.note("steps", recorder.steps)
-    recorder.note("ops", recorder.ops_so_far() - 1)
+    recorder.note("ops", recorder.ops_so_far() - 1 - recorder.asides)
 
 
 def _rank() -> int | None:

@@ -93,6 +93,7 @@ class Recorder(Beside):
         self.optimizers = Optimizers(self)
         self.steps = 0
         self.last_op = 0  # of threads that have ended
+        self.asides = 0  # op ids that stand for no row, see `aside`
         self._has_opened = False
         self._sealed = False
         self.has_learned = False  # whether autograd was used at all
