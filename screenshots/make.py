@@ -37,6 +37,13 @@ PICTURES = (
     Picture("light", "04_encoder_cut.py", theme="gradpm-light"),
     Picture("graph", "04_encoder_cut.py", keys=("3",)),
     Picture("steps", "04_encoder_cut.py", keys=("4",)),
+    Picture("parameters", "04_encoder_cut.py", keys=("2",)),
+    Picture("compare", "04_encoder_cut.py", keys=("2", "c", "n")),
+    Picture("path", "04_encoder_cut.py", keys=("5", "j", "z")),
+    Picture("source", "04_encoder_cut.py", keys=("6", "z")),
+    Picture("ops", "04_encoder_cut.py", keys=("6", "o")),
+    Picture("search", "04_encoder_cut.py", keys=("slash", "e", "n", "c")),
+    Picture("help", "04_encoder_cut.py", keys=("3", "question_mark")),
     Picture("raised", "09_inplace_saved.py", keys=("3",)),
     Picture("narrow", "01_detached.py", size=(80, 24)),
     Picture("phone", "01_detached.py", size=(50, 20)),
@@ -100,9 +107,9 @@ def main() -> int:
 
 
 def _words(svg: str) -> list[str]:
-    """What a picture tells: its codes and its files, whatever else is drawn."""
-    text = "".join(re.findall(r">([^<]+)<", svg))
-    return sorted(set(re.findall(r"GP\d{3}|\w+\.py", text)))
+    """What a picture tells, but for numbers and bars: another processor rounds otherwise."""
+    text = " ".join(re.findall(r">([^<]+)<", svg))
+    return re.sub(r"&#160;|[\d.+e-]*\d|[\u2580-\u259f]", " ", text).split()
 
 
 if __name__ == "__main__":
