@@ -17,11 +17,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record import anchors
+from gradpm.record.calls import (
+    CREATE,
+    GRAD_CALL,
+    arguments_of,
+    flags_of,
+    is_blind,
+    is_tracing,
+    loss_of,
+    roots_of,
+)
 from gradpm.record.graph import Graph, read_graph, watch, write_nodes
 from gradpm.record.leaves import SHARED
 from gradpm.record.mode import pop, push
 from gradpm.record.plans import Plan
-from gradpm.record.quiet import is_transformed
 from gradpm.record.rows import Rows
 from gradpm.record.saved import saved_facts
 from gradpm.record.tracebacks import strip
@@ -38,13 +47,8 @@ MOST_WINDOWS = 20_000
 FLUSHED_AT_ONCE = 3  # the first calls do not wait for the second to pass
 # As plain numbers: two enums or-ed take 2 us, and every engine call has a dozen.
 IN_BACKWARD, IN_STEP, OTHER_THREAD = int(Op.IN_BACKWARD), int(Op.IN_STEP), int(Op.OTHER_THREAD)
-GRAD_CALL, CREATE, FULL, RAISED = (
-    int(Call.GRAD_CALL), int(Call.CREATE), int(Call.FULL), int(Call.RAISED),
-)  # fmt: skip
-RETAIN, INPUTS, NO_GRAPH, LOSS, NESTED, WATCHED = (
-    int(Call.RETAIN), int(Call.INPUTS), int(Call.NO_GRAPH), int(Call.LOSS), int(Call.NESTED),
-    int(Call.WATCHED),
-)  # fmt: skip
+FULL, RAISED, LOSS = int(Call.FULL), int(Call.RAISED), int(Call.LOSS)
+NESTED, WATCHED = int(Call.NESTED), int(Call.WATCHED)
 
 
 @dataclass(slots=True)
@@ -119,12 +123,12 @@ class EngineTap:
     ) -> None:
         """`autograd.grad` as a row: its gradients are values that flow on."""
         plan = (Plan.OP, self.recorder.strings.id("autograd.grad"), "autograd.grad")
-        inputs = _arguments(args, kwargs)["inputs"]
+        inputs = arguments_of(args, kwargs)["inputs"]
         tap.row(plan, (list(t_outputs), list(inputs)), None, result, sys._getframe(3))
 
     def begin(self, t_outputs: Any, args: Any, kwargs: Any, frame: Any) -> Running | None:
         """Read the roots, the graph and the leaves as the engine starts; None: not the user's."""
-        if _is_tracing(t_outputs):
+        if is_tracing(t_outputs):
             return None
         recorder = self.recorder
         tap = recorder.tap()
@@ -132,13 +136,14 @@ class EngineTap:
             recorder.optimizers.find_place(tap, frame)
         stack, _ = recorder.stacks.at(frame)
         tap.turn(stack)
-        roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
-        call = _arguments(args, kwargs)
+        roots = roots_of(t_outputs)
+        call = arguments_of(args, kwargs)
         number = self.count
         self.count += 1
         recorder.has_learned = True
         anchors.let_go()
-        flags = _flags(call, roots) | (tap.home & ~OTHER_THREAD)
+        recorder.leaves.late.read()
+        flags = flags_of(call, roots) | (tap.home & ~OTHER_THREAD)
         outer = self._outer(tap)
         if outer is not None:
             flags |= NESTED
@@ -147,17 +152,16 @@ class EngineTap:
         for tensor in call["inputs"]:
             if isinstance(tensor, torch.Tensor) and tensor.is_leaf:
                 recorder.leaves.add(tensor, stack, LeafKind.TENSOR)
-        stats = recorder.options.stats
-        loss, read = _loss(roots) if stats != "none" else (0.0, False)
-        if read:
-            flags |= LOSS
+        loss, full, found = self._first_look(roots, call, stack)
+        flags |= found
         graph, handles = None, []
         looks = recorder.looks.wants_walk(loss)
-        if self._wants_graph(loss, call, stack) or looks:
+        if full or looks:
             graph = read_graph(roots, recorder, stack, MOST_NODES)
             if looks:
                 recorder.looks.walk(graph.nodes, number)
             flags |= FULL
+            stats = recorder.options.stats
             if stats == "all" or (stats == "auto" and len(graph.nodes) <= recorder.watch_at_most):
                 handles = watch(graph, recorder)
                 flags |= WATCHED
@@ -181,6 +185,18 @@ class EngineTap:
         recorder.flush()
         tap.place |= IN_BACKWARD
         return running
+
+    def _first_look(
+        self, roots: list[Any], call: dict[str, Any], stack: int
+    ) -> tuple[float, bool, int]:
+        """(the loss, whether the call is to be kept in full, flags): a full look may wait."""
+        loss, read, stats = 0.0, False, self.recorder.options.stats != "none"
+        if stats:
+            loss, read = loss_of(roots, wait=False)
+        full = not is_blind(roots) and self._wants_graph(loss, call, stack)
+        if full and stats and not read:
+            loss, read = loss_of(roots, wait=True)
+        return loss, full, LOSS if read else 0
 
     def end(self, running: Running, error: BaseException | None, t_outputs: Any) -> None:
         """Look at the leaves and write the snapshot."""
@@ -208,8 +224,9 @@ class EngineTap:
         if unsafe:
             running.living = [pair for pair in running.living if pair[0].owner not in unsafe]
         bad = recorder.leaves.after(
-            running.living, running.number, running.reached, full=bool(running.flags & FULL)
-        )
+            running.living, running.number, running.reached,
+            full=bool(running.flags & FULL), stack=running.stack,
+        )  # fmt: skip
         if bad or recorder.leaves.newly_zero:
             self.suspects.add(running.stack)
         running.living = []
@@ -239,7 +256,7 @@ class EngineTap:
         """The exception, and what the graph can still tell of why; the error's row + 1."""
         recorder = self.recorder
         if running.graph is None:
-            roots = list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
+            roots = roots_of(t_outputs)
             running.graph = read_graph(roots, recorder, running.stack, MOST_NODES)
             running.flags |= FULL
         graph = running.graph
@@ -305,48 +322,3 @@ class EngineTap:
         wanted = (suspect or times <= 2) and self._spare > 0
         self._spare -= wanted
         return wanted
-
-
-def _is_tracing(t_outputs: Any) -> bool:
-    """Whether torch.compile is calling the engine on stand-ins: no backward of the user's."""
-    outputs = t_outputs if isinstance(t_outputs, (tuple, list)) else (t_outputs,)
-    return any(type(output).__name__ in ("FunctionalTensor", "FakeTensor") for output in outputs)
-
-
-def _arguments(args: Any, kwargs: Any) -> dict[str, Any]:
-    """The call's arguments by the names that torch gives them."""
-    names = ("grad_tensors", "keep_graph", "create_graph", "inputs")
-    found: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
-    inputs = found.get("inputs") or ()
-    found["inputs"] = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    return found
-
-
-def _flags(call: dict[str, Any], roots: list[Any]) -> int:
-    flags = 0
-    if not call.get("accumulate_grad", False):
-        flags |= GRAD_CALL
-    if call.get("keep_graph"):
-        flags |= RETAIN
-    if call.get("create_graph"):
-        flags |= CREATE
-    if call["inputs"]:
-        flags |= INPUTS
-    if all(isinstance(root, torch.Tensor) and not root.requires_grad for root in roots):
-        flags |= NO_GRAPH
-    return flags
-
-
-def _loss(roots: list[Any]) -> tuple[float, bool]:
-    """(the root's value, True) when it is one real number on the CPU, else (0, False)."""
-    if len(roots) != 1:
-        return 0.0, False
-    root = roots[0]
-    if type(root) is not torch.Tensor or is_transformed():
-        return 0.0, False
-    if root.numel() != 1 or not root.is_floating_point():
-        return 0.0, False
-    if not root.is_cpu or root.layout is not torch.strided:
-        return 0.0, False  # reading it would make the user's program wait for the device
-    with torch.no_grad():  # or torch warns
-        return float(root), True

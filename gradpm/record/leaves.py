@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.quiet import MEASURED, answers_itself, is_seen, is_transformed, quiet
+from gradpm.record.late import LateNorms, is_capturing, is_host
+from gradpm.record.measure import norms_of, state_of, statistics
+from gradpm.record.quiet import (
+    EXACT,
+    MEASURED,
+    answers_itself,
+    is_leaf,
+    is_transformed,
+    quiet,
+    version_of,
+)
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -17,8 +27,6 @@ if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder
 
 
-_set_grad_enabled = torch._C._set_grad_enabled
-EXACT = (torch.Tensor, torch.nn.Parameter)
 SHARED = -1
 # As plain numbers: to or two enums takes 2 us, and every leaf has several in each engine call.
 NONE, ZERO, FINITE = int(GradState.NONE), int(GradState.ZERO), int(GradState.FINITE)
@@ -47,6 +55,11 @@ class Known:
     after_version: int = -1
     is_zero: bool = False
     was_zero: bool = False  # at any time
+    late: int = -1  # the call that left what the device has not told of yet
+
+
+Dense = tuple[Known, Any, Any, int]
+"""A leaf, its tensor, its dense gradient, the flags of its row."""
 
 
 class Leaves:
@@ -58,6 +71,7 @@ class Leaves:
         self.rows = Rows(Table.LEAF)
         self.grads = Rows(Table.GRAD)
         self.newly_zero = False  # in the last engine call, for the first time for some leaf
+        self.late = LateNorms(self)
         self._settled = 0
         self._written: list[Any] = []  # GRAD rows of the call that has just ended
 
@@ -115,7 +129,7 @@ class Leaves:
             if grad is None:
                 continue
             if known.grad_id == known.after_id and known.grad_version == known.after_version:
-                known.held = 0 if known.is_zero else HELD
+                known.held = UNSURE if known.late >= 0 else 0 if known.is_zero else HELD
             else:
                 unsure.append((known, grad))
         if unsure:
@@ -128,7 +142,7 @@ class Leaves:
         count = self._settled
         looked = count <= 16 or not count & (count - 1)  # ever more rarely: it costs a norm
         looked = looked and self.recorder.options.stats != "none"
-        dense = [pair for pair in unsure if looked and _plain(pair[1]) and not pair[1].is_sparse]
+        dense = [pair for pair in unsure if looked and _can_be_read(pair[1])]
         norms = norms_of([grad for _, grad in dense])
         for known, _ in unsure:
             known.held = UNSURE
@@ -137,10 +151,21 @@ class Leaves:
                 known.held = 0 if norm == 0.0 else HELD
 
     def after(
-        self, living: list[tuple[Known, Any]], backward: int, reached: set[int], *, full: bool
+        self,
+        living: list[tuple[Known, Any]],
+        backward: int,
+        reached: set[int],
+        *,
+        full: bool,
+        stack: int,
     ) -> bool:
-        """Write what the engine left in each leaf's `.grad`; whether any is a bad number."""
-        dense: list[tuple[Known, Any, Any, int]] = []
+        """Write what the engine left in each leaf's `.grad`; whether any is a bad number.
+
+        Where a device would have to be waited for, only a `full` look waits. `stack` is the
+        call's, for what is told late.
+        """
+        dense: list[Dense] = []
+        late: list[Dense] = []
         self.newly_zero = False
         self._written = []
         for known, tensor in living:
@@ -152,29 +177,33 @@ class Leaves:
                 flags |= REACHED
             grad = tensor.grad if leaf or tensor.retains_grad else None
             if grad is None:
-                known.after_id, known.after_version = 0, -1
-                self._write(backward, known, tensor, NONE, flags)
+                known.after_id, known.after_version, known.late = 0, -1, -1
+                self._write(backward, known, version_of(tensor), NONE, flags)
                 continue
             known.after_id, known.after_version = id(grad), version_of(grad)
+            known.late = -1
             if known.after_id != known.grad_id or known.after_version != known.grad_version:
                 flags |= FRESH
             if not _plain(grad) or grad.layout is not torch.strided or grad.is_meta:
                 sparse = not answers_itself(grad) and grad.is_sparse
                 state = GradState.SPARSE if sparse else GradState.UNREAD
-                self._write(backward, known, tensor, int(state), flags)
+                self._write(backward, known, version_of(tensor), int(state), flags)
                 continue
-            dense.append((known, tensor, grad, flags))
+            kept = dense if full or is_host(grad) else late
+            kept.append((known, tensor, grad, flags))
         bad = self._dense(backward, dense, full) if dense else False
+        if late:
+            self.late.ask(backward, stack, late)
         self.grads.extend(self._written)
         return bad
 
-    def _dense(self, backward: int, dense: list[tuple[Known, Any, Any, int]], full: bool) -> bool:
+    def _dense(self, backward: int, dense: list[Dense], full: bool) -> bool:
         wanted = self.recorder.options.stats != "none"
         norms = norms_of([grad for _, _, grad, _ in dense]) if wanted else [None] * len(dense)
         bad = False
         for (known, tensor, grad, flags), norm in zip(dense, norms, strict=True):
             if not full and norm is not None and 0.0 < norm < math.inf:
-                self._write(backward, known, tensor, FINITE, flags, norm)
+                self._write(backward, known, version_of(tensor), FINITE, flags, norm)
                 continue
             state = state_of(norm)
             bad |= state in (GradState.NAN, GradState.INF)
@@ -187,14 +216,14 @@ class Leaves:
                 state = GradState.FINITE  # only the squares overflowed, or vanished
                 with quiet():
                     norm = stats[0] * float(torch.linalg.vector_norm(grad / stats[0]))
-            self._write(backward, known, tensor, int(state), flags, norm or 0.0, stats)
+            self._write(backward, known, version_of(tensor), int(state), flags, norm or 0.0, stats)
         return bad
 
     def _write(
         self,
         backward: int,
         known: Known,
-        tensor: Any,
+        version: int,
         state: int,
         flags: int,
         norm: float = 0.0,
@@ -208,89 +237,28 @@ class Leaves:
             known.is_zero = False
             if state == FINITE:
                 known.was_zero = False
-        version = version_of(tensor)
         version = version if version > 0 else 0
         self._written += (backward, known.serial, state, flags, version, norm, *stats)
 
+    def write_late(
+        self, backward: int, known: Known, version: int, state: int, flags: int, norm: float
+    ) -> bool:
+        """The row of a gradient that was waited for; whether a full look at the next is due."""
+        due = state in (GradState.NAN, GradState.INF) or (state == ZERO and not known.was_zero)
+        if known.late == backward:  # nothing has been in `.grad` since
+            known.late, known.is_zero = -1, state == ZERO
+        if state in (ZERO, FINITE):
+            known.was_zero = state == ZERO
+        version = version if version > 0 else 0
+        row = [backward, known.serial, int(state), flags, version, norm, *UNKNOWN]
+        self.grads.extend(row)
+        return due
 
-def is_leaf(tensor: Any) -> bool:
-    """Whether a tensor is a leaf; False for a view so broken that torch will not say."""
-    try:
-        return bool(tensor.is_leaf)
-    except RuntimeError:  # made under no_grad, and its base changed in place since
-        return False
 
-
-def version_of(tensor: Any) -> int:
-    """The version counter; -1 for None and for inference tensors, which have none."""
-    if tensor is None:
-        return -1
-    try:
-        if type(tensor) in EXACT:
-            return int(tensor._version)
-        with torch._C.DisableTorchFunction():  # a subclass's own code would be asked
-            return int(tensor._version)
-    except RuntimeError:
-        return -1
+def _can_be_read(grad: Any) -> bool:
+    return _plain(grad) and not grad.is_sparse and not is_capturing(grad)
 
 
 def _plain(grad: Any) -> bool:
     """Whether norms can be taken without running a subclass's own code."""
     return type(grad) in EXACT and not grad.is_nested and grad.dtype in MEASURED
-
-
-def state_of(norm: float | None) -> GradState:
-    """What a norm alone says of a gradient."""
-    if norm is None:
-        return GradState.UNREAD
-    if norm != norm:
-        return GradState.NAN
-    if norm == float("inf"):
-        return GradState.INF
-    return GradState.ZERO if norm == 0.0 else GradState.FINITE
-
-
-def norms_of(grads: list[Any]) -> list[float | None]:
-    """2-norms of dense gradients with one fused call and one copy per device and dtype.
-
-    Torch functions are off already. Grad mode is set by hand: `no_grad` costs twice as much.
-    """
-    if is_seen():
-        with quiet():
-            return _norms_of(grads)
-    was_enabled = torch.is_grad_enabled()
-    _set_grad_enabled(False)
-    try:
-        return _norms_of(grads)
-    finally:
-        _set_grad_enabled(was_enabled)
-
-
-def _norms_of(grads: list[Any]) -> list[float | None]:
-    found: list[float | None] = [None] * len(grads)
-    groups: dict[Any, list[int]] = {}
-    for index, grad in enumerate(grads):
-        groups.setdefault((grad.device, grad.dtype), []).append(index)
-    for indices in groups.values():
-        try:
-            norms = torch._foreach_norm([grads[index] for index in indices])
-            values = torch.stack(list(norms)).tolist()
-        except RuntimeError:
-            continue
-        for index, value in zip(indices, values, strict=True):
-            found[index] = value
-    return found
-
-
-def statistics(grad: Any) -> tuple[float, int, int, float]:
-    """(largest magnitude, NaNs, Infs, fraction of zeros) of a dense tensor."""
-    with quiet():
-        if not grad.numel():
-            return 0.0, 0, 0, 0.0
-        magnitude = grad.abs()
-        nan = int(torch.isnan(magnitude).sum())
-        inf = int(torch.isinf(magnitude).sum())
-        zero = float((magnitude == 0).sum()) / grad.numel()
-        finite = magnitude if not nan and not inf else magnitude[torch.isfinite(magnitude)]
-        largest = float(finite.max()) if finite.numel() else 0.0
-    return largest, nan, inf, zero

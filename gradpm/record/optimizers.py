@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.closures import Closure, code_of
-from gradpm.record.leaves import version_of
-from gradpm.record.quiet import quiet
+from gradpm.record.late import is_capturing
+from gradpm.record.quiet import quiet, version_of
 from gradpm.record.steps import StepLook, is_looked_at
 from gradpm.trace.schema import LeafKind, Op
 
@@ -122,6 +122,8 @@ class Optimizers:
         which = self.id(optimizer)
         count = self._steps[which] = self._steps.get(which, 0) + 1
         if self.recorder.options.stats == "none" or not is_looked_at(count):
+            return {}
+        if any(is_capturing(t) for group in optimizer.param_groups for t in group["params"]):
             return {}
         look = self._looks[which] = StepLook(optimizer)
         return look.before()

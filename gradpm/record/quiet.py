@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from gradpm.record.held import home_of
 
+EXACT = (torch.Tensor, torch.nn.Parameter)
 MEASURED = frozenset(
     (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128)
 )
@@ -95,3 +96,24 @@ def is_transformed() -> bool:
         or torch._C._get_tracing_state() is not None
         or _is_included(_BATCHED)  # autograd.grad(is_grads_batched=True)
     )
+
+
+def is_leaf(tensor: Any) -> bool:
+    """Whether a tensor is a leaf; False for a view so broken that torch will not say."""
+    try:
+        return bool(tensor.is_leaf)
+    except RuntimeError:  # made under no_grad, and its base changed in place since
+        return False
+
+
+def version_of(tensor: Any) -> int:
+    """The version counter; -1 for None and for inference tensors, which have none."""
+    if tensor is None:
+        return -1
+    try:
+        if type(tensor) in EXACT:
+            return int(tensor._version)
+        with torch._C.DisableTorchFunction():  # a subclass's own code would be asked
+            return int(tensor._version)
+    except RuntimeError:
+        return -1

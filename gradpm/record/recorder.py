@@ -328,6 +328,7 @@ class Recorder(Beside):
     def _seal(self) -> None:
         used = self.has_used_autograd() or (self.is_root and self.ops_so_far() > 1)
         if self.output.writer is not None or self.always_writes or used:
+            self.leaves.late.read(wait=True)
             ending(self)
             self.flush(force=True)
 

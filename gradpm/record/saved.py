@@ -14,8 +14,7 @@ import torch
 
 from gradpm.record.errors import text_of
 from gradpm.record.graph import Graph
-from gradpm.record.leaves import is_leaf, version_of
-from gradpm.record.quiet import answers_itself, quiet
+from gradpm.record.quiet import answers_itself, is_leaf, quiet, version_of
 
 if TYPE_CHECKING:
     from gradpm.record.recorder import Recorder

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from gradpm.record.leaves import norms_of, version_of
 from gradpm.record.looks import plain
-from gradpm.record.quiet import quiet
+from gradpm.record.measure import norms_of
+from gradpm.record.quiet import quiet, version_of
 
 FIRST = 4
 

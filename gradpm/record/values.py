@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.faults import is_ours
-from gradpm.record.leaves import is_leaf, version_of
 from gradpm.record.plans import Plan
+from gradpm.record.quiet import is_leaf, version_of
 from gradpm.record.saved import operand_facts
 from gradpm.record.shared import Shared
 from gradpm.record.singular import is_tame, scalar_of

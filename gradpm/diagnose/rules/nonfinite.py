@@ -79,7 +79,7 @@ def _finite_before_scale(case: Case, call: Backward) -> bool:
     return any(look.serial in ins[:1] and not look.bad for look in looks)
 
 
-def _recovered(case: Case, call: Backward) -> bool:
+def recovered(case: Case, call: Backward) -> bool:
     """Whether later calls went well: then the program deals with it by itself."""
     later = [c for c in case.facts.accumulating if c.number > call.number and c.grads]
     good = [
@@ -90,7 +90,7 @@ def _recovered(case: Case, call: Backward) -> bool:
 
 def _severity(case: Case, call: Backward, serials: list[int]) -> Severity:
     """A program that skips such steps means to; one whose gradients stay good is only warned."""
-    if not _recovered(case, call):
+    if not recovered(case, call):
         return Severity.ERROR
     return Severity.NOTE if serials or _skipped(case, call) else Severity.WARNING
 
@@ -169,7 +169,7 @@ def _backward(case: Case, call: Backward, serials: list[int]) -> None:
         return
     if any(look.bad and not look.slot.startswith("grad") for look in made.looks):
         return _forward(case, call, serials, made.op)
-    if _recovered(case, call):
+    if recovered(case, call):
         return _tell(case, call, serials, made, Severity.NOTE)
     return _tell(case, call, serials, made, Severity.ERROR)
 
