@@ -98,7 +98,7 @@ class Ties(TorchFunctionMode):
         for start in range(0, len(ops.fixed), ops.width):
             row = ops.fixed[start : start + ops.width]
             count = row[COLUMNS["outs"]]
-            outs = set(ops.parts["out*"][at : at + count])
+            outs = set(ops.outs[0::3][at : at + count])
             at += count
             found.append((row[COLUMNS["sequence"]], texts[row[COLUMNS["name"]]], outs))
         return found

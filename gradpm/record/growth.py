@@ -55,7 +55,7 @@ class Growth:
     def _old(self, before: int) -> dict[int, Any]:
         """Tensors with a graph, made before the last few engine calls began."""
         found = {}
-        for reference, serial in list(self.recorder.identity.known.values()):
+        for reference, serial, _ in list(self.recorder.identity.known.values()):
             if 0 < serial < before:
                 tensor = reference()
                 if type(tensor) is torch.Tensor and tensor.requires_grad and tensor.grad_fn:

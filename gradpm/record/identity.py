@@ -17,7 +17,8 @@ class Identity:
     """Serials: positive ones in order of appearance, negative ones for parameters."""
 
     def __init__(self) -> None:
-        self.known: dict[int, tuple[Any, int]] = {}
+        # by id: the tensor, its serial, its spec as last seen (0: not known)
+        self.known: dict[int, tuple[Any, int, int]] = {}
         self.next_serial = itertools.count(1).__next__
         self._next_parameter = itertools.count(1).__next__
         self._prune_at = PRUNE_AT
@@ -30,20 +31,29 @@ class Identity:
     def new(self, tensor: Any) -> int:
         """A serial for a tensor object seen for the first time."""
         serial = self.next_serial()
-        self.known[id(tensor)] = (weakref.ref(tensor), serial)
+        self.known[id(tensor)] = (weakref.ref(tensor), serial, 0)
         return serial
 
     def new_parameter(self, tensor: Any) -> int:
         """A negative, lasting serial for a parameter."""
         serial = -self._next_parameter()
-        self.known[id(tensor)] = (weakref.ref(tensor), serial)
+        self.known[id(tensor)] = (weakref.ref(tensor), serial, 0)
         return serial
+
+    def changed(self, tensor: Any) -> int:
+        """The serial of a tensor that was changed in place: its shape may be another now."""
+        entry = self.known.get(id(tensor))
+        if entry is None or entry[0]() is not tensor:
+            return 0
+        if entry[2]:
+            self.known[id(tensor)] = (entry[0], entry[1], 0)
+        return entry[1]
 
     def alive(self, serials: Any) -> dict[int, Any]:
         """The living tensors among these serials, by serial."""
         wanted = set(serials)
         found = {}
-        for reference, serial in list(self.known.values()):
+        for reference, serial, _ in list(self.known.values()):
             if serial in wanted and (tensor := reference()) is not None:
                 found[serial] = tensor
         return found
@@ -52,7 +62,7 @@ class Identity:
         """Forget the dead once they may be many: memory stays flat over a long run."""
         if len(self.known) < self._prune_at:
             return
-        for key, (reference, _) in list(self.known.items()):
+        for key, (reference, _, _) in list(self.known.items()):
             if reference() is None:
                 self.known.pop(key, None)
         self._prune_at = max(PRUNE_AT, 2 * len(self.known))

@@ -63,7 +63,7 @@ class Looks:
                     seen.add(serial)
                     self.add(When.SAVED, backward, 0, node, slot, serial, tensor)
         others = list(self.recorder.identity.known.values()) if self.recorder.is_alone() else []
-        for reference, serial in others:
+        for reference, serial, _ in others:
             tensor = reference()
             if tensor is None or serial in seen or not plain(tensor):
                 continue

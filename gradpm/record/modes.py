@@ -158,7 +158,7 @@ def _hold_again(recorder: Recorder, kept: list[tuple[Any, int]]) -> None:
     """Hold them again, under the same serials."""
     for tensor, serial in kept:
         reference = weakref.ref(tensor)
-        recorder.identity.known[id(tensor)] = (reference, serial)
+        recorder.identity.known[id(tensor)] = (reference, serial, 0)
         if serial in recorder.leaves.known:
             recorder.leaves.known[serial].reference = reference
 

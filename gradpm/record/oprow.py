@@ -1,8 +1,7 @@
 """The rows of one thread's calls: what went in, what came out, where.
 
-`quick` and `row` run for every op of the user's program, so they are written out in
-full rather than divided, and ask a tensor only what cannot be found out later from
-the trace.
+`row` runs for most kinds of ops of the user's program (the tap itself writes the plain
+ones), so it asks a tensor only what cannot be found out later from the trace.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ PLAIN = {int, bool, str, type(None)}  # holds no tensor
 NUMBERS = PLAIN | {float}
 
 
-class OpRows(StackedMode):
+class OpWriter(StackedMode):
     """Writes what one thread calls. `place` holds the flags of where the thread is now."""
 
     def __init__(self, recorder: Recorder, number: int = 0) -> None:
@@ -54,12 +53,14 @@ class OpRows(StackedMode):
         self.running: list[Any] = []  # engine calls under way in this thread
         self.rows = recorder.ops
         self.plans = recorder.plans
+        self.plain = recorder.plain
         self.stands = recorder.stands
         self.optim = recorder.optim_codes
         self.known = recorder.identity.known
         self.next_serial = recorder.identity.next_serial
         self.next_op = recorder.next_op
-        self.spec_of = recorder.specs.get
+        self.spec_of, self.specs = recorder.specs.get, recorder.specs.ids
+        self.floating = recorder.specs.floating
         self.left = recorder.left
         self.last_op = 0
         self.has_called = False  # the engine, in this thread
@@ -71,60 +72,6 @@ class OpRows(StackedMode):
             closure = self.closures[-1]
             inside = closure is not None and closure.holds(stack)
             self.place = self.place & ~IN_STEP if inside else self.place | IN_STEP
-
-    def quick(self, name: int, args: tuple[Any, ...], result: Any, stack: int, scope: int) -> bool:
-        """Write the row of a call if all in it is plain, as it mostly is; else leave it to `row`.
-
-        Plain are numbers, tensors seen before, and one tensor as the result.
-        """
-        known = self.known
-        ins: tuple[int, ...] = ()
-        for arg in args:
-            kind = type(arg)
-            if kind is Tensor or kind is Parameter:
-                entry = known.get(id(arg))
-                if entry is None or entry[0]() is not arg:
-                    return False
-                ins += (entry[1],)
-            elif kind is float:
-                if self.left.values:
-                    self.left.meet(arg)
-            elif kind not in PLAIN:
-                return False
-        try:
-            spec = self.spec_of((result.shape, result.dtype, result.device))
-            if spec is None:
-                return False
-            if result.requires_grad:
-                oflags = OUT_REQUIRES_GRAD | OUT_LEAF if result.is_leaf else OUT_REQUIRES_GRAD
-                flags = self.place | OUT_REQUIRES | IN_REQUIRES
-            else:
-                oflags, flags = 0, self.place | self._untracked(args)
-        except (RuntimeError, TypeError):  # nested, symbolic sizes, a view of a changed base
-            return False
-        entry = known.get(id(result))
-        if entry is not None and entry[0]() is result:
-            out = entry[1]
-        else:
-            out = self.next_serial()
-            known[id(result)] = (reference(result), out)
-        if grad_enabled():
-            flags |= GRAD_ENABLED
-        sequence, count = sequence_number(), len(ins)
-        self.last_op = op = self.next_op()
-        # No call from here to the last `+=`: so no other thread comes between (see `locks`).
-        rows = self.rows
-        parts = rows.parts
-        rows.fixed += (op, name, stack, scope, flags, sequence, 0, count, 1)
-        parts["in*"] += ins
-        parts["out*"] += (out,)
-        parts["spec*"] += (spec,)
-        parts["oflags*"] += (oflags,)
-        if self.left.met:
-            self.left.link(op, [out])
-        if not op & LOOKED_AT and len(rows.fixed) >= FLUSH_AT * 9:
-            self.recorder.flush_ops(self)
-        return True
 
     def serial(self, tensor: Any, frame: FrameType) -> int:
         """The serial of a tensor; one never seen gets an `UNSEEN` row of its own."""
@@ -148,37 +95,32 @@ class OpRows(StackedMode):
         recorder = self.recorder
         ins: list[int] = []
         outs: list[int] = []
-        specs: list[int] = []
-        oflags: list[int] = []
         tensors = self._inputs(args, kwargs, ins, frame)
         stack, scope = where if where is not None else recorder.stacks.at(frame)
         if self.closures:
             self.turn(stack)
         flags = self.place | extra
         if result is not None:
-            flags |= self._output(result, outs, specs, oflags)
+            flags |= self._output(result, outs)
         if not flags & OUT_REQUIRES:
-            flags |= self._untracked(tensors)
+            flags |= self.untracked(tensors)
         if grad_enabled():
             flags |= GRAD_ENABLED
         detail = 0
         if before is not None and type(before) is not list:
             flags |= before.flags
             detail = before.detail
-        sequence, count, made = sequence_number(), len(ins), len(outs)
+        sequence, count, made = sequence_number(), len(ins), len(outs) // 3
         self.last_op = op = self.next_op()
         # No call from here to the last `+=`: so no other thread comes between (see `locks`).
         rows = self.rows
-        parts = rows.parts
         rows.fixed += (op, plan[1], stack, scope, flags, sequence, detail, count, made)
-        parts["in*"] += ins
-        parts["out*"] += outs
-        parts["spec*"] += specs
-        parts["oflags*"] += oflags
+        rows.ins += ins
+        rows.outs += outs
         if self.left.met:
-            self.left.link(op, outs)
+            self.left.link(op, outs[0::3])
         if before:
-            recorder.after(self, plan, op, ins, tensors, outs, result, before)
+            recorder.after(self, plan, op, ins, tensors, outs[0::3], result, before)
         if kwargs and "out" in kwargs:
             recorder.wrote(op, kwargs["out"])
         if not op & LOOKED_AT and len(rows.fixed) >= FLUSH_AT * 9:
@@ -209,34 +151,33 @@ class OpRows(StackedMode):
                     self.recorder.collect(self, arg, ins, tensors, frame)
         return tensors
 
-    def _output(self, result: Any, outs: list[int], specs: list[int], oflags: list[int]) -> int:
-        """Note what came out; the flags that it gives the row."""
+    def _output(self, result: Any, outs: list[int]) -> int:
+        """Note what came out: three numbers for each; the flags that it gives the row."""
         kind = type(result)
         if kind is not Tensor and kind is not Parameter:
-            return self.recorder.outputs(self, result, outs, specs, oflags)
-        entry = self.known.get(id(result))
-        if entry is not None and entry[0]() is result:
-            outs.append(entry[1])
-        else:
-            serial = self.next_serial()
-            self.known[id(result)] = (reference(result), serial)
-            outs.append(serial)
+            return self.recorder.outputs(self, result, outs)
         try:
             spec = self.spec_of((result.shape, result.dtype, result.device))
         except (RuntimeError, TypeError):  # nested tensors, symbolic sizes
             spec = 0
-        specs.append(spec if spec is not None else self.recorder.spec_of(result))
+        if spec is None:
+            spec = self.recorder.spec_of(result)
+        entry = self.known.get(id(result))
+        if entry is None or entry[0]() is not result:
+            entry = self.known[id(result)] = (reference(result), self.next_serial(), spec)
+        elif entry[2] != spec:  # perhaps changed in place
+            self.known[id(result)] = (entry[0], entry[1], spec)
         if not result.requires_grad:
-            oflags.append(0)
+            outs += (entry[1], spec, 0)
             return 0
         try:
             leaf = result.is_leaf
         except RuntimeError:  # a view made under no_grad, its base changed since
             leaf = False
-        oflags.append(OUT_REQUIRES_GRAD | OUT_LEAF if leaf else OUT_REQUIRES_GRAD)
+        outs += (entry[1], spec, OUT_REQUIRES_GRAD | OUT_LEAF if leaf else OUT_REQUIRES_GRAD)
         return OUT_REQUIRES | IN_REQUIRES
 
-    def _untracked(self, tensors: Sequence[Any]) -> int:
+    def untracked(self, tensors: Sequence[Any]) -> int:
         """Flags that only matter where nothing that came out requires grad."""
         flags = INFERENCE if inference_enabled() else 0
         for tensor in tensors:

@@ -22,6 +22,7 @@ class Plan(IntEnum):
     COPIES = 10  # deepcopy: the copy is bound to the original
     SINGULAR = 11  # may give a number, or a derivative, that is not finite
     HOOK = 12  # a hook is registered: where it is written
+    KEEPS = 13  # an op whose result is like its operands, if these are alike: see KEEPING
 
 
 QUIET = frozenset(
@@ -56,6 +57,13 @@ SINGULAR = frozenset(
     linalg_pinv special_xlogy special_entr""".split()
 )
 MAY_MUTATE = frozenset("batch_norm instance_norm embedding embedding_bag".split())
+# With operands of one shape, floating type and device, and plain numbers beside them, the result
+# has these as well: it need not be asked. Not what autocast runs in another type (exp, log, pow).
+KEEPING = frozenset(
+    """add __add__ sub subtract __sub__ __rsub__ rsub mul multiply __mul__ neg
+    negative abs relu tanh sigmoid sin cos erf floor ceil round trunc sign clamp clip maximum
+    minimum lerp clone contiguous detach hardtanh silu gelu""".split()
+)
 SILENT_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 
 
@@ -102,7 +110,7 @@ def _plan_of_call(function: Any, name: str) -> Plan:
         return Plan.SINGULAR
     if name in MAY_MUTATE or hasattr(function, "__code__") or not hasattr(function, "__name__"):
         return Plan.MAY_MUTATE
-    return Plan.OP
+    return Plan.KEEPS if name in KEEPING else Plan.OP
 
 
 def is_lasting(function: Any) -> bool:

@@ -25,13 +25,13 @@ from gradpm.record.locks import LOCK, renew
 from gradpm.record.looks import Looks
 from gradpm.record.meta import ending, opening
 from gradpm.record.names import Names
-from gradpm.record.oprow import OpRows
+from gradpm.record.oprow import OpWriter
 from gradpm.record.optimizers import Optimizers
 from gradpm.record.options import Options
 from gradpm.record.output import Output, Sources
 from gradpm.record.patches import Patches
 from gradpm.record.quiet import hidden
-from gradpm.record.rows import Rows
+from gradpm.record.rows import OpRows, Rows
 from gradpm.record.scopes import Scopes
 from gradpm.record.singular import Singular
 from gradpm.record.stacks import Stacks
@@ -49,7 +49,7 @@ class Recorder(Beside):
 
     def __init__(self, name: Callable[[], str], options: Options) -> None:
         """`name` gives the file's path, and is asked when the file is opened."""
-        self.on = False
+        self._on = False
         self.options = options
         self.strings = Strings()
         self.scopes = Scopes()
@@ -59,7 +59,8 @@ class Recorder(Beside):
         self.optim_codes: set[int] = set()  # ids of torch.optim's own code objects
         self.kept: list[CodeType] = []  # keeps those ids from being reused
         self.plans: dict[Any, tuple[int, int, str]] = {}
-        self.ops = Rows(Table.OP)
+        self.plain: dict[Any, tuple[int, bool]] = {}  # functions that are only to be written down
+        self.ops = OpRows()
         self.is_root = True  # the process that `gradpm run` started, or a recording's own
         self.always_writes = False  # a recording in a program is a file, whatever was in it
         self.watch_at_most = 20_000
@@ -120,6 +121,17 @@ class Recorder(Beside):
             self._taps[threading.get_ident()] = mine
             mine.begin()
 
+    @property
+    def on(self) -> bool:
+        """Whether the taps write; the op tap finds no function to write down once it is False."""
+        return self._on
+
+    @on.setter
+    def on(self, value: bool) -> None:
+        self._on = value
+        if not value:
+            self.plain.clear()
+
     # -- taps --------------------------------------------------------------------
 
     def tap(self) -> OpTap:
@@ -161,7 +173,8 @@ class Recorder(Beside):
 
     def _hide_own_frames(self) -> None:
         for function in (
-            OpTap.__torch_function__, OpTap.row, OpTap.passed, OpTap.called,
+            OpTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.refused, OpTap.row,
+            OpTap.passed, OpTap.called,
             EngineTap.run,
             EngineTap.begin, EngineTap.end, EngineTap.differentiated, Recorder.guard,
         ):  # fmt: skip
@@ -236,7 +249,7 @@ class Recorder(Beside):
 
     # -- the file ----------------------------------------------------------------
 
-    def flush_ops(self, tap: OpRows) -> None:
+    def flush_ops(self, tap: OpWriter) -> None:
         """A thread's rows are many: put them into the file."""
         if self.output.writer is not None or self.is_root or self.has_learned:
             self.flush(force=True)

@@ -43,28 +43,54 @@ class Rows:
         with LOCK:
             self.fixed += values
 
-    def op(self, values: Any, ins: Any, outs: Any, specs: Any, oflags: Any) -> None:
-        """One row of the op table, which every thread writes: no calls here (see `locks`)."""
-        parts = self.parts
-        self.fixed += values
-        parts["in*"] += ins
-        parts["out*"] += outs
-        parts["spec*"] += specs
-        parts["oflags*"] += oflags
-
     def take(self) -> tuple[int, list[tuple[str, array[Any] | bytes]]]:
         """The rows so far as columns, and an empty buffer again."""
         empty: dict[str, list[Any]] = {name: [] for name in self._ragged}
         with LOCK:
             # A straight line, since op rows are written without the lock.
             fixed, self.fixed, parts, self.parts = self.fixed, [], self.parts, empty
+        return len(fixed) // self.width, self._columns(fixed, parts)
+
+    def _columns(
+        self, fixed: list[Any], parts: dict[str, list[Any]]
+    ) -> list[tuple[str, array[Any] | bytes]]:
         columns: list[tuple[str, array[Any] | bytes]] = [
             (name, array(self._types[name], fixed[at :: self.width]))
             for at, name in enumerate(self._names)
         ]
-        columns += [(name, array(self._types[name], parts[name])) for name in self._ragged]
-        return len(fixed) // self.width, columns
+        return columns + [(name, array(self._types[name], parts[name])) for name in self._ragged]
 
     def clear(self) -> None:
         """Forget the rows so far."""
         self.take()
+
+
+class OpRows(Rows):
+    """Rows of the op table, which every thread writes: with three `+=` and no call between.
+
+    `ins` holds the serials of what went in; `outs` three numbers for each tensor that came
+    out, its serial, its spec, its flags.
+    """
+
+    __slots__ = ("ins", "outs")
+
+    def __init__(self) -> None:
+        super().__init__(Table.OP)
+        self.ins: list[int] = []
+        self.outs: list[int] = []
+
+    def op(self, values: Any, ins: Any, outs: Any) -> None:
+        """One row: no calls here (see `locks`)."""
+        self.fixed += values
+        self.ins += ins
+        self.outs += outs
+
+    def take(self) -> tuple[int, list[tuple[str, array[Any] | bytes]]]:
+        """The rows so far as columns, and an empty buffer again."""
+        with LOCK:
+            # A straight line, since op rows are written without the lock.
+            fixed, self.fixed, ins, self.ins, outs, self.outs = (
+                self.fixed, [], self.ins, [], self.outs, [],
+            )  # fmt: skip
+        ragged = {"in*": ins, "out*": outs[0::3], "spec*": outs[1::3], "oflags*": outs[2::3]}
+        return len(fixed) // self.width, self._columns(fixed, ragged)

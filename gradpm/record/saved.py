@@ -124,7 +124,7 @@ def _owners(recorder: Recorder, storages: list[int]) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {storage: [] for storage in storages if storage}
     if not found:
         return found
-    for reference, serial in list(recorder.identity.known.values()):
+    for reference, serial, _ in list(recorder.identity.known.values()):
         tensor = reference()
         if tensor is not None and (which := _storage(tensor)) in found:
             found[which].append(serial)

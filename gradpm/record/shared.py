@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradpm.record.left import Left
     from gradpm.record.names import Names
     from gradpm.record.output import Sources
-    from gradpm.record.rows import Rows
+    from gradpm.record.rows import OpRows, Rows
     from gradpm.record.scopes import Scopes
     from gradpm.record.singular import Singular
     from gradpm.record.stacks import Stacks
@@ -40,7 +40,8 @@ class Shared:
     errors: Errors
     engine: EngineTap
     singular: Singular
-    ops: Rows
+    ops: OpRows
+    plain: dict[Any, tuple[int, bool]]
     changes: Rows
     events: Rows
     meta: Rows

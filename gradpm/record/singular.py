@@ -18,7 +18,7 @@ from gradpm.record.quiet import is_transformed, is_unwatched, quiet
 from gradpm.trace.schema import Op, When
 
 if TYPE_CHECKING:
-    from gradpm.record.oprow import OpRows
+    from gradpm.record.oprow import OpWriter
     from gradpm.record.recorder import Recorder
 
 MOST_HOOKS = 256  # between two engine calls
@@ -51,7 +51,7 @@ class Singular:
             handle.remove()
         self._handles.clear()
 
-    def ran(self, tap: OpRows, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
+    def ran(self, tap: OpWriter, op: int, ins: list[int], tensors: list[Any], result: Any) -> None:
         """A singular op has returned."""
         if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
             return
@@ -66,7 +66,7 @@ class Singular:
             elif self._watch(op, out):
                 return
 
-    def applied(self, tap: OpRows, op: int, result: Any) -> None:
+    def applied(self, tap: OpWriter, op: int, result: Any) -> None:
         """A custom Function's apply has returned: its backward is the user's own arithmetic."""
         if tap.place & ELSEWHERE or torch._C._len_torch_dispatch_stack() or is_transformed():
             return

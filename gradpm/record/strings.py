@@ -77,6 +77,7 @@ class Specs:
         self.rows.add(0, 0, 0, 0, dims=())
         self._count = 1
         self.get = self.ids.get
+        self.floating: set[int] = set()  # of a floating point type
 
     def of(self, tensor: Any) -> int:
         """The id of a tensor's spec; 0 when it will not say, or not without the user's code."""
@@ -105,5 +106,7 @@ class Specs:
                     return 0
                 found = self.ids[key] = self._count
                 self._count += 1
+                if dtype.is_floating_point:
+                    self.floating.add(found)
                 self.rows.add(*names, len(dims), dims=dims)
         return int(found)

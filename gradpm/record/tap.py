@@ -2,7 +2,7 @@
 
 This is the hot path. It runs for every op of the user's program, so it is written
 out in full rather than divided, reads no attribute twice, and asks a tensor only
-what cannot be found out later from the trace.
+what cannot be found out later from the trace. All that is not plain goes another way.
 """
 
 from __future__ import annotations
@@ -10,11 +10,24 @@ from __future__ import annotations
 import sys
 from types import FrameType, FunctionType
 from typing import Any
+from weakref import ref as reference
 
 import torch
 
 from gradpm.record.faults import is_ours
-from gradpm.record.oprow import OpRows
+from gradpm.record.oprow import (
+    FLUSH_AT,
+    GRAD_ENABLED,
+    IN_REQUIRES,
+    LOOKED_AT,
+    OUT_LEAF,
+    OUT_REQUIRES,
+    OUT_REQUIRES_GRAD,
+    PLAIN,
+    OpWriter,
+    grad_enabled,
+    sequence_number,
+)
 from gradpm.record.plans import Plan, is_lasting, plan_of
 from gradpm.record.tracebacks import strip
 from gradpm.record.values import versions_of
@@ -27,26 +40,114 @@ DISPATCH = torch.overrides.handle_torch_function.__code__
 MOST_PLANS = 8192
 UNKNOWN = (int(Plan.PASS), 0, "")
 RAISED = int(Op.RAISED)
-PASS, OP, MUTATES, ITERATES, MAY_MUTATE = (
-    int(Plan.PASS), int(Plan.OP), int(Plan.MUTATES), int(Plan.ITERATES), int(Plan.MAY_MUTATE),
+PASS, OP, KEEPS, MUTATES, ITERATES, MAY_MUTATE = (
+    int(Plan.PASS), int(Plan.OP), int(Plan.KEEPS), int(Plan.MUTATES), int(Plan.ITERATES),
+    int(Plan.MAY_MUTATE),
 )  # fmt: skip
 
 
-class OpTap(OpRows):
+class OpTap(OpWriter):
     """Stands between the script and every torch function that its thread calls."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        frame: Any = getframe(1)
+        try:  # a function that is only to be written down, on a line seen before
+            name, keeps = self.plain[func]
+            token = frame.f_trace
+            stack, stand = token.lines.sites[frame.f_lasti]
+        except (AttributeError, KeyError, TypeError):
+            return self.otherwise(func, args, kwargs, frame)
+        if kwargs or self.closures or gettrace() is not None or getprofile() is not None:
+            return self.otherwise(func, args, kwargs, frame)
+        try:
+            result = FunctionType(stand, frame.f_globals)(func, args, None)
+        except BaseException as error:
+            self.refused(func, args, None, error, frame)
+            raise
+        known, left, like = self.known, self.left, -1
+        ins: tuple[int, ...] = ()
+        try:
+            for arg in args:
+                kind = type(arg)
+                if kind is Tensor or kind is Parameter:
+                    alive, serial, spec = known[id(arg)]
+                    if alive() is not arg:
+                        raise LookupError
+                    ins += (serial,)
+                    like = spec if like < 0 or like == spec else 0
+                elif kind is float:
+                    if left.values:
+                        left.meet(arg)
+                elif kind not in PLAIN:
+                    raise LookupError
+            if type(result) is not Tensor:
+                raise LookupError
+            if not keeps or like not in self.floating:
+                like = self.specs[result.shape, result.dtype, result.device]
+            if result.requires_grad:
+                oflags = OUT_REQUIRES_GRAD | OUT_LEAF if result.is_leaf else OUT_REQUIRES_GRAD
+                flags = self.place | OUT_REQUIRES | IN_REQUIRES
+            else:
+                oflags, flags = 0, self.place | self.untracked(args)
+        except Exception:  # not so plain, not seen before, or a fault: `row` will meet it again
+            return self.keep(func, args, result, frame, stack, token.scope)
+        entry = known.get(id(result))
+        if entry is None or entry[0]() is not result:
+            entry = known[id(result)] = (reference(result), self.next_serial(), like)
+        flags |= GRAD_ENABLED if grad_enabled() else 0
+        sequence, count = sequence_number(), len(ins)
+        self.last_op = op = self.next_op()
+        # No call from here to the last `+=`: so no other thread comes between (see `locks`).
+        rows = self.rows
+        rows.fixed += (op, name, stack, token.scope, flags, sequence, 0, count, 1)
+        rows.ins += ins
+        rows.outs += (entry[1], like, oflags)
+        if left.met or not op & LOOKED_AT:
+            self.now_and_then(op, entry[1])
+        return result
+
+    def now_and_then(self, op: int, out: int) -> None:
+        """What most plain rows do not need: a link to where a number came from, a flush."""
+        try:
+            if self.left.met:
+                self.left.link(op, [out])
+            if len(self.rows.fixed) >= FLUSH_AT * 9:
+                self.recorder.flush_ops(self)
+        except RecursionError:
+            return  # the user's program is at its depth limit
+        except Exception as fault:
+            self.recorder.fault("op tap", fault)
+
+    def keep(
+        self, func: Any, args: tuple[Any, ...], result: Any, frame: Any, stack: int, scope: int
+    ) -> Any:
+        """Write down a call that was to be plain and is not; hand on its result."""
+        try:
+            plan = self.plans[func]
+            self.row(plan, args, None, result, frame, None, 0, (stack, scope))
+        except RecursionError:
+            return result  # the user's program is at its depth limit: lose the row
+        except Exception as fault:
+            if not is_ours(fault):
+                strip(fault)
+                raise
+            self.recorder.fault("op tap", fault)
+        return result
+
+    def otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, frame: Any) -> Any:
+        """What is to be done with all functions but the plain ones, and on lines that are new."""
         plan = self.plans.get(func)
         if plan is None:
             plan = self.recorder.guard("op tap", self.learn, func) or UNKNOWN
         how = plan[0]
         if how == PASS:
             return self.passed(func, args, kwargs)
-        frame: Any = getframe(1)
         if not self.recorder.on:
             return self.called(func, args, kwargs, frame)
+        if how in (OP, KEEPS):
+            self.plain[func] = plan[1], how == KEEPS
         code = frame.f_code
         if code is DISPATCH:  # torch's Python functions come by a detour of two frames
             frame = frame.f_back.f_back
@@ -54,13 +155,13 @@ class OpTap(OpRows):
         if id(code) in self.optim and (how != MUTATES or type(args[0]) is not Parameter):
             return self.passed(func, args, kwargs)
         token = frame.f_trace
-        try:  # a line seen before: nothing to walk
+        try:
             stack, stand = token.lines.sites[frame.f_lasti]
             scope = token.scope
         except (AttributeError, KeyError, TypeError):
             stack, scope, stand = self.recorder.place(frame)
         before: Any = None
-        if how != OP:
+        if how not in (OP, KEEPS):
             try:
                 before = self.noted(plan, args, kwargs)
             except Exception as fault:
@@ -75,19 +176,24 @@ class OpTap(OpRows):
             if how == ITERATES:
                 result = tuple(result)
         except BaseException as error:
-            strip(error, self.stands)
-            self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
+            self.refused(func, args, kwargs, error, frame)
             raise
         try:
-            plain = not before and not kwargs and type(result) is Tensor and not self.closures
-            if not plain or not self.quick(plan[1], args, result, stack, scope):
-                self.row(plan, args, kwargs, result, frame, before, 0, (stack, scope))
+            self.row(plan, args, kwargs, result, frame, before, 0, (stack, scope))
         except Exception as fault:
             if not is_ours(fault):
                 strip(fault)
                 raise
             self.recorder.fault("op tap", fault)
         return iter(result) if how == ITERATES else result
+
+    def refused(
+        self, func: Any, args: tuple[Any, ...], kwargs: Any, error: BaseException, frame: Any
+    ) -> None:
+        """A call raised: take gradpm's frames off, and write the row and the exception."""
+        strip(error, self.stands)
+        plan = self.plans.get(func) or (int(OP), 0, "")
+        self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
 
     def passed(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Call, and leave no row."""

@@ -19,7 +19,7 @@ from gradpm.record.tracebacks import PLAIN_CALL
 from gradpm.trace.schema import LeafKind, LinkHow, Op, Out
 
 if TYPE_CHECKING:
-    from gradpm.record.oprow import OpRows
+    from gradpm.record.oprow import OpWriter
 
 Tensor = torch.Tensor
 EXACT = {Tensor, torch.nn.Parameter}
@@ -80,17 +80,18 @@ class Values(Shared):
         site = token.lines.sites.get(frame.f_lasti)
         if site is None:
             site = self.stacks.at(frame)[0], self.stands.of(frame)
-            token.lines.sites[frame.f_lasti] = site
-        if OPTIM in frame.f_code.co_filename and id(frame.f_code) not in self.optim_codes:
-            self.kept.append(frame.f_code)
-            self.optim_codes.add(id(frame.f_code))
+            if OPTIM not in frame.f_code.co_filename:
+                token.lines.sites[frame.f_lasti] = site
+            elif id(frame.f_code) not in self.optim_codes:  # whose lines are never among the seen
+                self.kept.append(frame.f_code)
+                self.optim_codes.add(id(frame.f_code))
         return site[0], token.scope, site[1]
 
     def spec_of(self, tensor: Any) -> int:
         """The id of a tensor's shape and type."""
         return self.specs.of(tensor)
 
-    def first_seen(self, tap: OpRows, tensor: Any, frame: Any) -> int:
+    def first_seen(self, tap: OpWriter, tensor: Any, frame: Any) -> int:
         """A tensor that no tap saw being made: an `UNSEEN` row, or a leaf for a parameter."""
         stack, scope = self.stacks.at(frame)
         if isinstance(tensor, torch.nn.Parameter):
@@ -104,11 +105,17 @@ class Values(Shared):
             self.leaves.add(tensor, stack, LeafKind.TENSOR, serial=serial)
         tap.last_op = op = self.next_op()
         row = (op, self.strings.id("?"), stack, scope, int(flags), _after(tensor), 0, 0, 1)
-        self.ops.op(row, (), (serial,), (self.specs.of(tensor),), (int(oflags),))
+        self.ops.op(row, (), (serial, self.specs.of(tensor), int(oflags)))
         return serial
 
     def collect(
-        self, tap: OpRows, arg: Any, ins: list[int], tensors: list[Any], frame: Any, depth: int = 0
+        self,
+        tap: OpWriter,
+        arg: Any,
+        ins: list[int],
+        tensors: list[Any],
+        frame: Any,
+        depth: int = 0,
     ) -> None:
         """Find the tensors inside an argument: lists, tuples, dicts, subclasses."""
         kind = type(arg)
@@ -132,9 +139,7 @@ class Values(Shared):
         with torch._C.DisableTorchFunction():
             return bool(tensor.requires_grad)
 
-    def outputs(
-        self, tap: OpRows, result: Any, outs: list[int], specs: list[int], oflags: list[int]
-    ) -> int:
+    def outputs(self, tap: OpWriter, result: Any, outs: list[int]) -> int:
         """Note each tensor of a result that is not one plain tensor; flags for the row."""
         kind = type(result)
         flags = 0
@@ -142,25 +147,23 @@ class Values(Shared):
             before = len(outs)
             for item in result:
                 if item is not None and type(item) not in (int, float, bool, str):
-                    flags |= self.outputs(tap, item, outs, specs, oflags)
+                    flags |= self.outputs(tap, item, outs)
             return flags if len(outs) > before else flags | Op.LEFT
         if not issubclass(kind, Tensor):
             if kind is dict:
                 for item in result.values():
-                    flags |= self.outputs(tap, item, outs, specs, oflags)
+                    flags |= self.outputs(tap, item, outs)
                 return flags
             return Op.LEFT
         with torch._C.DisableTorchFunction():
-            outs.append(self.identity.find(result) or self.identity.new(result))
-            specs.append(self.specs.of(result))
+            serial = self.identity.find(result) or self.identity.new(result)
+            oflags = 0
             if result.requires_grad:
-                leaf = is_leaf(result)
-                oflags.append(int(Out.REQUIRES | Out.LEAF) if leaf else int(Out.REQUIRES))
-                return Op.OUT_REQUIRES | Op.IN_REQUIRES
-            oflags.append(0)
-        return 0
+                oflags = int(Out.REQUIRES | Out.LEAF) if is_leaf(result) else int(Out.REQUIRES)
+            outs += (serial, self.specs.of(result), oflags)
+        return Op.OUT_REQUIRES | Op.IN_REQUIRES if oflags else 0
 
-    def before(self, tap: OpRows, plan: Any, args: Any, kwargs: Any) -> Before | None:
+    def before(self, tap: OpWriter, plan: Any, args: Any, kwargs: Any) -> Before | None:
         """What must be noted before the call, by its plan."""
         how, _, name = plan
         if how == Plan.SINGULAR:
@@ -190,7 +193,7 @@ class Values(Shared):
 
     def after(
         self,
-        tap: OpRows,
+        tap: OpWriter,
         plan: Any,
         op: int,
         ins: list[int],
@@ -210,6 +213,8 @@ class Values(Shared):
                 self.changes.add(op, serial, max(version_of(tensor), 0), 1)
         elif before.versions:
             self._changed(op, before.versions)
+        elif how == Plan.SETTER and tensors:
+            self.identity.changed(tensors[0])
         elif how == Plan.LEAVES and ins and not outs:
             self.left.out(result, ins[0])
         elif how == Plan.COPIES and ins and outs:
@@ -220,17 +225,17 @@ class Values(Shared):
         for tensor, version in versions:
             now = version_of(tensor)
             if now != version and now >= 0:
-                self.changes.add(op, self.identity.find(tensor), now, 1)
+                self.changes.add(op, self.identity.changed(tensor), now, 1)
 
     def wrote(self, op: int, target: Any) -> None:
         """A call was given `out=`, or handed back what it was given: it wrote there."""
         with torch._C.DisableTorchFunction():
             for tensor in target if isinstance(target, (list, tuple)) else (target,):
                 if isinstance(tensor, Tensor) and (version := version_of(tensor)) > 0:
-                    self.changes.add(op, self.identity.find(tensor), version, 1)
+                    self.changes.add(op, self.identity.changed(tensor), version, 1)
 
     def op_raised(
-        self, tap: OpRows, args: Any, kwargs: Any, error: BaseException, op: int, frame: Any
+        self, tap: OpWriter, args: Any, kwargs: Any, error: BaseException, op: int, frame: Any
     ) -> None:
         """An op refused what it was given: the exception, its operands, their names."""
         if type(error).__name__ == "_StopRecomputationError":
