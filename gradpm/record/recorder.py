@@ -173,7 +173,7 @@ class Recorder(Beside):
 
     def _hide_own_frames(self) -> None:
         for function in (
-            OpTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.refused, OpTap.row,
+            OpTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.now_and_then, OpTap.row,
             OpTap.passed, OpTap.called,
             EngineTap.run,
             EngineTap.begin, EngineTap.end, EngineTap.differentiated, Recorder.guard,

@@ -20,10 +20,10 @@ from gradpm.record.oprow import (
     GRAD_ENABLED,
     IN_REQUIRES,
     LOOKED_AT,
+    NUMBERS,
     OUT_LEAF,
     OUT_REQUIRES,
     OUT_REQUIRES_GRAD,
-    PLAIN,
     OpWriter,
     grad_enabled,
     sequence_number,
@@ -35,10 +35,12 @@ from gradpm.trace.schema import Op
 
 Tensor = torch.Tensor
 Parameter = torch.nn.Parameter
-getframe, gettrace, getprofile = sys._getframe, sys.gettrace, sys.getprofile
+getframe, tracer, profiler = sys._getframe, sys.gettrace, sys.getprofile
 DISPATCH = torch.overrides.handle_torch_function.__code__
 MOST_PLANS = 8192
 UNKNOWN = (int(Plan.PASS), 0, "")
+NONE_YET: tuple[int, ...] = ()
+STRANGER = 0  # no tensor has this serial
 RAISED = int(Op.RAISED)
 PASS, OP, KEEPS, MUTATES, ITERATES, MAY_MUTATE = (
     int(Plan.PASS), int(Plan.OP), int(Plan.KEEPS), int(Plan.MUTATES), int(Plan.ITERATES),
@@ -53,36 +55,37 @@ class OpTap(OpWriter):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         frame: Any = getframe(1)
-        try:  # a function that is only to be written down, on a line seen before
+        try:
             name, keeps = self.plain[func]
+        except (KeyError, TypeError):
+            return self.otherwise(func, args, kwargs, frame)
+        try:  # a line seen before: nothing to walk
             token = frame.f_trace
             stack, stand = token.lines.sites[frame.f_lasti]
+            scope = token.scope
         except (AttributeError, KeyError, TypeError):
-            return self.otherwise(func, args, kwargs, frame)
-        if kwargs or self.closures or gettrace() is not None or getprofile() is not None:
+            stack, scope, stand = self.recorder.place(frame)
+        if kwargs or self.closures or not stand or tracer() is not None or profiler() is not None:
             return self.otherwise(func, args, kwargs, frame)
         try:
             result = FunctionType(stand, frame.f_globals)(func, args, None)
         except BaseException as error:
-            self.refused(func, args, None, error, frame)
+            strip(error, self.stands)
+            self.recorder.guard("op tap", self.raised, self.plans[func], args, None, error, frame)
             raise
-        known, left, like = self.known, self.left, -1
-        ins: tuple[int, ...] = ()
+        known, left, like, ins = self.known, self.left, -1, NONE_YET
         try:
             for arg in args:
                 kind = type(arg)
                 if kind is Tensor or kind is Parameter:
                     alive, serial, spec = known[id(arg)]
-                    if alive() is not arg:
-                        raise LookupError
-                    ins += (serial,)
+                    ins += (serial if alive() is arg else STRANGER,)
                     like = spec if like < 0 or like == spec else 0
-                elif kind is float:
-                    if left.values:
-                        left.meet(arg)
-                elif kind not in PLAIN:
-                    raise LookupError
-            if type(result) is not Tensor:
+                elif kind is float and left.values:
+                    left.meet(arg)
+                elif kind not in NUMBERS:
+                    ins += (STRANGER,)
+            if STRANGER in ins or type(result) is not Tensor:
                 raise LookupError
             if not keeps or like not in self.floating:
                 like = self.specs[result.shape, result.dtype, result.device]
@@ -92,49 +95,34 @@ class OpTap(OpWriter):
             else:
                 oflags, flags = 0, self.place | self.untracked(args)
         except Exception:  # not so plain, not seen before, or a fault: `row` will meet it again
-            return self.keep(func, args, result, frame, stack, token.scope)
+            self.recorder.guard("op tap", self.keep, func, args, result, frame, stack, scope)
+            return result
         entry = known.get(id(result))
         if entry is None or entry[0]() is not result:
             entry = known[id(result)] = (reference(result), self.next_serial(), like)
         flags |= GRAD_ENABLED if grad_enabled() else 0
-        sequence, count = sequence_number(), len(ins)
+        sequence, count, rows = sequence_number(), len(ins), self.rows
         self.last_op = op = self.next_op()
         # No call from here to the last `+=`: so no other thread comes between (see `locks`).
-        rows = self.rows
-        rows.fixed += (op, name, stack, token.scope, flags, sequence, 0, count, 1)
+        rows.fixed += (op, name, stack, scope, flags, sequence, 0, count, 1)
         rows.ins += ins
         rows.outs += (entry[1], like, oflags)
         if left.met or not op & LOOKED_AT:
-            self.now_and_then(op, entry[1])
+            self.recorder.guard("op tap", self.now_and_then, op, entry[1])
         return result
 
     def now_and_then(self, op: int, out: int) -> None:
         """What most plain rows do not need: a link to where a number came from, a flush."""
-        try:
-            if self.left.met:
-                self.left.link(op, [out])
-            if len(self.rows.fixed) >= FLUSH_AT * 9:
-                self.recorder.flush_ops(self)
-        except RecursionError:
-            return  # the user's program is at its depth limit
-        except Exception as fault:
-            self.recorder.fault("op tap", fault)
+        if self.left.met:
+            self.left.link(op, [out])
+        if len(self.rows.fixed) >= FLUSH_AT * 9:
+            self.recorder.flush_ops(self)
 
     def keep(
         self, func: Any, args: tuple[Any, ...], result: Any, frame: Any, stack: int, scope: int
-    ) -> Any:
-        """Write down a call that was to be plain and is not; hand on its result."""
-        try:
-            plan = self.plans[func]
-            self.row(plan, args, None, result, frame, None, 0, (stack, scope))
-        except RecursionError:
-            return result  # the user's program is at its depth limit: lose the row
-        except Exception as fault:
-            if not is_ours(fault):
-                strip(fault)
-                raise
-            self.recorder.fault("op tap", fault)
-        return result
+    ) -> None:
+        """Write down a call that was to be plain and is not."""
+        self.row(self.plans[func], args, None, result, frame, None, 0, (stack, scope))
 
     def otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, frame: Any) -> Any:
         """What is to be done with all functions but the plain ones, and on lines that are new."""
@@ -146,12 +134,12 @@ class OpTap(OpWriter):
             return self.passed(func, args, kwargs)
         if not self.recorder.on:
             return self.called(func, args, kwargs, frame)
-        if how in (OP, KEEPS):
-            self.plain[func] = plan[1], how == KEEPS
         code = frame.f_code
         if code is DISPATCH:  # torch's Python functions come by a detour of two frames
             frame = frame.f_back.f_back
             code = frame.f_code
+        elif how in (OP, KEEPS) and func in self.plans:
+            self.plain[func] = plan[1], how == KEEPS
         if id(code) in self.optim and (how != MUTATES or type(args[0]) is not Parameter):
             return self.passed(func, args, kwargs)
         token = frame.f_trace
@@ -160,6 +148,7 @@ class OpTap(OpWriter):
             scope = token.scope
         except (AttributeError, KeyError, TypeError):
             stack, scope, stand = self.recorder.place(frame)
+        stand = stand or self.stands.of(frame)
         before: Any = None
         if how not in (OP, KEEPS):
             try:
@@ -169,14 +158,15 @@ class OpTap(OpWriter):
                     raise
                 self.recorder.fault("op tap", fault)
         try:
-            if gettrace() is None and getprofile() is None:
+            if tracer() is None and profiler() is None:
                 result = FunctionType(stand, frame.f_globals)(func, args, kwargs)
             else:
                 result = self.stands.call_unseen(stand, frame, func, args, kwargs)
             if how == ITERATES:
                 result = tuple(result)
         except BaseException as error:
-            self.refused(func, args, kwargs, error, frame)
+            strip(error, self.stands)
+            self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
             raise
         try:
             self.row(plan, args, kwargs, result, frame, before, 0, (stack, scope))
@@ -186,14 +176,6 @@ class OpTap(OpWriter):
                 raise
             self.recorder.fault("op tap", fault)
         return iter(result) if how == ITERATES else result
-
-    def refused(
-        self, func: Any, args: tuple[Any, ...], kwargs: Any, error: BaseException, frame: Any
-    ) -> None:
-        """A call raised: take gradpm's frames off, and write the row and the exception."""
-        strip(error, self.stands)
-        plan = self.plans.get(func) or (int(OP), 0, "")
-        self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
 
     def passed(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Call, and leave no row."""

@@ -63,8 +63,11 @@ def versions_of(args: Any, kwargs: Any) -> list[tuple[Any, int]]:
 class Values(Shared):
     """The part of the recorder that looks at what goes into calls and comes out of them."""
 
-    def place(self, frame: Any) -> tuple[int, int, CodeType]:
-        """(stack, scope, the code to call torch from) of a frame's line not met before."""
+    def place(self, frame: Any) -> tuple[int, int, CodeType | None]:
+        """(stack, scope, the code to call torch from) of a frame's line not met before.
+
+        No code where torch's own optimizers stand, whose reading is not written down.
+        """
         try:
             return self._place(frame)
         except Exception as fault:
@@ -73,18 +76,20 @@ class Values(Shared):
             self.fault("op tap", fault)
             return 0, 0, PLAIN_CALL
 
-    def _place(self, frame: Any) -> tuple[int, int, CodeType]:
+    def _place(self, frame: Any) -> tuple[int, int, CodeType | None]:
         if self.stacks.hides(frame.f_code):
             return *self.stacks.at(frame), self.stands.of(frame)
         token = self.stacks.token(frame)
         site = token.lines.sites.get(frame.f_lasti)
         if site is None:
-            site = self.stacks.at(frame)[0], self.stands.of(frame)
-            if OPTIM not in frame.f_code.co_filename:
-                token.lines.sites[frame.f_lasti] = site
-            elif id(frame.f_code) not in self.optim_codes:  # whose lines are never among the seen
-                self.kept.append(frame.f_code)
-                self.optim_codes.add(id(frame.f_code))
+            if OPTIM in frame.f_code.co_filename:
+                if id(frame.f_code) not in self.optim_codes:
+                    self.kept.append(frame.f_code)
+                    self.optim_codes.add(id(frame.f_code))
+                return self.stacks.at(frame)[0], token.scope, None
+            site = token.lines.sites[frame.f_lasti] = (
+                self.stacks.at(frame)[0], self.stands.of(frame)
+            )  # fmt: skip
         return site[0], token.scope, site[1]
 
     def spec_of(self, tensor: Any) -> int:
