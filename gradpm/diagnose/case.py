@@ -8,6 +8,7 @@ from functools import cached_property
 
 from gradpm.diagnose.called import Called
 from gradpm.diagnose.catalogue import NAMES
+from gradpm.diagnose.ends import Ends
 from gradpm.diagnose.expected import Expected
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Finding, Location, Severity, Step, Subject
@@ -39,6 +40,11 @@ class Case:
     def expected(self) -> Expected:
         """Which parameters are expected to learn."""
         return Expected(self.facts, self.loop)
+
+    @cached_property
+    def ends(self) -> Ends:
+        """Where tracked results end."""
+        return Ends(self.facts)
 
     @cached_property
     def flow(self) -> Flow:

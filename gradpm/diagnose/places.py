@@ -32,6 +32,15 @@ class Code:
 
     def statement(self, line: int) -> ast.stmt | None:
         """The innermost statement that covers a line."""
+        if line not in self._by_line:
+            self._by_line[line] = self._innermost(line)
+        return self._by_line[line]
+
+    @cached_property
+    def _by_line(self) -> dict[int, ast.stmt | None]:
+        return {}
+
+    def _innermost(self, line: int) -> ast.stmt | None:
         best: ast.stmt | None = None
         for node in self.statements:
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
