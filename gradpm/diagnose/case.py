@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gradpm.diagnose.called import Called
 from gradpm.diagnose.catalogue import NAMES
@@ -24,6 +25,9 @@ from gradpm.diagnose.words import Words, sentence
 from gradpm.trace.model import ErrorRow, Trace
 from gradpm.trace.schema import Table
 
+if TYPE_CHECKING:
+    from gradpm.diagnose.cuts import Cut
+
 
 class Case:
     """One trace under diagnosis."""
@@ -34,6 +38,7 @@ class Case:
         self.places = Places(trace)
         self.words = Words(self.facts, self.places)
         self.findings: list[Finding] = []
+        self.cuts: dict[int, Cut] = {}  # by row, as they are asked for
         self.explained: set[int] = set()  # serials that a finding already speaks of
 
     @cached_property

@@ -27,6 +27,8 @@ class Ends:
 
     def last(self, serial: int) -> int:
         """The last op made of a parameter whose result nothing took further; -1 for none."""
+        if not self.facts.users.get(serial):
+            return -1
         if self.is_made(serial):
             return max(self.all(serial), default=-1)
         return self.last_behind(serial, self._last)
@@ -59,7 +61,8 @@ class Ends:
 
     def behind(self, ends: Iterable[int]) -> dict[int, int]:
         """For each op from which some of these ends can be reached, the last of them."""
-        ins_of, makers = self._ins, self._makers
+        starts, ins, *_ = self.facts.ragged
+        makers = self._makers
         found: dict[int, int] = {}
         for end in sorted(ends, reverse=True):
             queue = [end]
@@ -67,7 +70,7 @@ class Ends:
                 row = queue.pop()
                 if row not in found:
                     found[row] = end
-                    for serial in ins_of(row):
+                    for serial in ins[starts[row] : starts[row + 1]]:
                         queue += (maker for maker in makers.get(serial, ()) if maker not in found)
         return found
 
@@ -76,8 +79,17 @@ class Ends:
         return max((known.get(row, -1) for row in self._uses(serial)), default=-1)
 
     def is_made(self, serial: int) -> bool:
-        """Whether it came out of a tracked op, so that it must be followed by itself."""
-        return serial in self._makers
+        """Whether a way may lead back to it, so that it must be followed by itself.
+
+        What makes or fills a parameter (`Parameter`, `uniform_`) is no use of it, and takes in
+        nothing but it or what was tracked nowhere.
+        """
+        makers = self._makers
+        return any(
+            other != serial and other in makers
+            for row in makers.get(serial, ())
+            for other in self._ins(row)
+        )
 
     @cached_property
     def scalars(self) -> dict[int, tuple[int, ...]]:
@@ -115,11 +127,16 @@ class Ends:
     @cached_property
     def _makers(self) -> dict[int, list[int]]:
         """The tracked rows out of which each serial came."""
+        _, _, starts, outs, _, _ = self.facts.ragged
         found: dict[int, list[int]] = {}
-        for row in range(self.facts.op_count):
-            if self._goes_through(row):
-                for out in self._outs(row):
-                    found.setdefault(out, []).append(row)
+        for row, flags in enumerate(self._flags):
+            if flags & _TRACKED and not flags & _BESIDE:
+                for out in outs[starts[row] : starts[row + 1]]:
+                    known = found.get(out)
+                    if known is None:
+                        found[out] = [row]
+                    else:
+                        known.append(row)
         return found
 
     def _uses(self, serial: int) -> Iterator[int]:

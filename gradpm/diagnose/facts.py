@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice, repeat
+from itertools import chain, islice, pairwise, repeat
 from operator import sub
 from typing import Any
 
@@ -187,6 +187,13 @@ class Facts:
         for row in range(first, self.op_count if end is None else end):
             yield self.op(row)
 
+    def ops_named(self, names: Container[str]) -> Iterator[OpRow]:
+        """The ops of these names, in order; the others are not even decoded."""
+        wanted = self.named(names)
+        for row, name in enumerate(self.op_names) if wanted else ():
+            if name in wanted:
+                yield self.op(row)
+
     @cached_property
     def op_names(self) -> Any:
         """String id of each row's name."""
@@ -287,6 +294,12 @@ class Facts:
     def accumulating(self) -> list[Backward]:
         """The calls that fill `.grad`: backward, not autograd.grad, and not raised."""
         return [b for b in self.backwards if not b.is_grad_call and not b.raised]
+
+    @cached_property
+    def accumulating_ops(self) -> list[int] | None:
+        """The op ids at which these began; None where they do not rise with their numbers."""
+        ops = [call.op for call in self.accumulating]
+        return ops if all(one <= two for one, two in pairwise(ops)) else None
 
     # -- parameters and optimizers --------------------------------------------------
 

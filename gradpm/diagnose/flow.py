@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from gradpm.diagnose.facts import Facts, OpRow
 from gradpm.diagnose.losing import NONE_LOST, Kinds, Lost, also_lost, united
+from gradpm.diagnose.passing import Rows
 from gradpm.trace.schema import LinkHow, Op, Table
 
 VIEWS = frozenset(
@@ -40,8 +41,8 @@ NO_VALUE = frozenset(  # what comes out does not depend on the values that went 
 )
 LAST = 1 << 62  # beyond every op id
 SWITCHES = frozenset("requires_grad_ requires_grad.__set__".split())
+NO_USE = frozenset(("__deepcopy__", "Parameter"))
 SPECIAL = SWITCHES | NO_VALUE | {"checkpoint"}  # they count even where nothing of interest goes in
-_FUNCTION = int(Op.FUNCTION)
 
 
 @dataclass(slots=True)
@@ -61,6 +62,13 @@ class Touch:
     first: int = -1
     last: int = -1  # last op that took it, or something tracked made of it
     last_tracked: int = -1
+
+    def note(self, row: int, *, tracked: bool) -> None:
+        """An op took it."""
+        self.first = row if self.first < 0 else self.first
+        self.last = row
+        if tracked:
+            self.last_tracked = row
 
 
 class Flow:
@@ -89,33 +97,47 @@ class Flow:
         calls = sorted(self.facts.backwards, key=lambda call: call.op)
         self.horizon = calls[-1].op if calls else LAST
         links = self._links()
+        rows = Rows(self.facts, SPECIAL, _is_plain)
         next_call = 0
-        special = self.facts.named(SPECIAL)
-        names, flags = self.facts.op_names, self.facts.op_flags
-        starts, ins, out_starts, outs, _, _ = self.facts.ragged
-        tracked, lost, frozen = self.tracked, self.lost, self.frozen
         for row, op_id in enumerate(self.facts.trace.op_ids):
             while next_call < len(calls) and calls[next_call].op <= op_id:
                 self._snapshot(calls[next_call].number, calls[next_call].roots)
                 next_call += 1
-            taken = ins[starts[row] : starts[row + 1]]
-            for serial in taken:
-                if serial in tracked or serial in lost or serial in frozen:
-                    self.step(self.facts.op(row))
-                    break
-            else:
-                if names[row] in special or flags[row] & _FUNCTION:
-                    self.step(self.facts.op(row))
-                else:  # nothing of interest goes in: most rows of a long run's odds and ends
-                    for out in outs[out_starts[row] : out_starts[row + 1]]:
-                        if out not in self.bit and out not in taken:
-                            self._clear(out)
+            self._row(rows, row, op_id)
             for source, how in links.get(op_id, ()):
                 if how not in (LinkHow.WRAP, LinkHow.COPY):
                     self._came_back(self.facts.op(row), source)
         for call in calls[next_call:]:
             self._snapshot(call.number, call.roots)
         return self
+
+    def _row(self, rows: Rows, row: int, op_id: int) -> None:
+        """What `step` does, without decoding a row that is one of the many plain ones."""
+        taken = rows.taken(row)
+        for serial in taken:
+            if serial in self.tracked or serial in self.lost or serial in self.frozen:
+                if rows.passes_on(row, taken):
+                    self._pass_on(rows, row, op_id, taken)
+                else:
+                    self.step(self.facts.op(row))
+                return
+        if rows.counts_always(row):
+            self.step(self.facts.op(row))
+            return
+        for out in rows.made(row):
+            if out not in self.bit and out not in taken:
+                self._clear(out)
+
+    def _pass_on(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
+        tracked, lost, frozen = self._taken(taken)
+        if op_id <= self.horizon:
+            for serial in taken:
+                touch = self.touched.get(serial)
+                if touch is not None:
+                    touch.note(row, tracked=rows.is_forward(row))
+        for out in rows.made(row):
+            self.tracked[out] = tracked
+            self._hold(out, lost, frozen)
 
     def _start(self) -> None:
         leaves = self.facts.trace.leaves
@@ -213,16 +235,20 @@ class Flow:
                 new = also_lost(lost, op.row, tracked, self._kinds) if tracked else lost
                 if out in self.bit:
                     self.tracked[out] = self.bit[out]
-            if new:
-                self.lost[out] = new
-            else:
-                self.lost.pop(out, None)
-            if frozen:
-                self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
-            else:
-                self.frozen.pop(out, None)
+            self._hold(out, new, frozen)
         for base, view in views_of(op):
             self._share(base, view)
+
+    def _hold(self, out: int, lost: Lost, frozen: int) -> None:
+        """What is lost and frozen in a result, and nothing that was so before."""
+        if lost:
+            self.lost[out] = lost
+        elif out in self.lost:
+            del self.lost[out]
+        if frozen:
+            self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
+        elif out in self.frozen:
+            del self.frozen[out]
 
     def _detach(self, op: OpRow) -> None:
         """`detach_()`: the same tensor object, without its history from here on."""
@@ -303,10 +329,7 @@ class Flow:
         for serial in op.ins:
             touch = self.touched.get(serial)
             if touch is not None and is_use(op, serial):
-                touch.first = op.row if touch.first < 0 else touch.first
-                touch.last = op.row
-                if op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED):
-                    touch.last_tracked = op.row
+                touch.note(op.row, tracked=op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED))
 
     def escapes(self, serial: int) -> bool:
         """Whether the parameter's own value left torch before the last engine call."""
@@ -319,6 +342,12 @@ class Flow:
     def named(self, bits: int) -> list[int]:
         """The serials that own these bits."""
         return [serial for serial, bit in self.bit.items() if bit & bits]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether an op of this name only makes something new of the values that go in."""
+    odd = name in VIEWS or name in TEMPLATED or name in SPECIAL or name in NO_USE
+    return not (odd or is_mutating(name))
 
 
 @lru_cache(maxsize=4096)
@@ -353,7 +382,7 @@ def is_use(op: OpRow, serial: int) -> bool:
     """Whether an op takes part in a forward, rather than initialise or update the parameter."""
     if op.has(Op.IN_STEP) or op.has(Op.IN_OPTIM) or op.has(Op.SETTER) or op.has(Op.UNSEEN):
         return False
-    if op.name in NO_VALUE or op.name in SWITCHES or op.name in ("__deepcopy__", "Parameter"):
+    if op.name in NO_VALUE or op.name in SWITCHES or op.name in NO_USE:
         return False
     if op.name in TEMPLATED and op.ins[:1] != (serial,):
         return False

@@ -49,13 +49,17 @@ class Graphs:
         """The row of the op that made the node with this number; -1 when none is known."""
         if seq < 0:
             return -1
-        seqs, rows = self._by_sequence.get(thread, ([], []))
+        seqs, rows = self.sequence(thread)
         at = bisect.bisect_right(seqs, seq)
         if at >= len(rows):
             return -1
-        return self._outside_function(rows[at])
+        return self.outside_function(rows[at])
 
-    def _outside_function(self, row: int) -> int:
+    def sequence(self, thread: int = 0) -> tuple[list[int], list[int]]:
+        """The rising sequence numbers after a thread's ops, and the rows of these."""
+        return self._by_sequence.get(thread, ([], []))
+
+    def outside_function(self, row: int) -> int:
         """A custom Function's node is numbered before its forward runs: step out to the apply."""
         flags, inside = self.facts.op_flags, int(Op.IN_FUNCTION)
         for later in range(row, min(row + 10_000, len(flags))):

@@ -97,6 +97,8 @@ class Places:
         self.trace = trace
         self._code: dict[str, Code] = {}
         self._loaded: dict[tuple[str, int], frozenset[str]] = {}
+        self._expressions: dict[int, ast.expr | None] = {}
+        self._texts: dict[ast.expr, str] = {}
 
     def code(self, path: str) -> Code:
         """The parsed source of a file."""
@@ -192,6 +194,11 @@ class Places:
         """The expression that ran at a frame's columns; None where columns are not known."""
         if frame is None or not frame.column:
             return None
+        if frame.row not in self._expressions:
+            self._expressions[frame.row] = self._expression(frame)
+        return self._expressions[frame.row]
+
+    def _expression(self, frame: Frame) -> ast.expr | None:
         statement = self.code(frame.path).statement(frame.line)
         here = (frame.line, frame.column - 1, frame.end_line, frame.end_column - 1)
         for node in ast.walk(statement) if statement is not None else ():
@@ -200,6 +207,12 @@ class Places:
             ):  # fmt: skip
                 return node
         return None
+
+    def unparsed(self, node: ast.expr) -> str:
+        """An expression as Python spells it."""
+        if node not in self._texts:
+            self._texts[node] = ast.unparse(node)
+        return self._texts[node]
 
     def spelled(self, path: str, node: ast.expr) -> str:
         """An expression as the user wrote it, on one line."""

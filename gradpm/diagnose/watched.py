@@ -37,11 +37,12 @@ class Measured:
     @property
     def kind(self) -> str:
         """`Relu` for `ReluBackward0`."""
-        return _kind(self.name)
+        return kind_of(self.name)
 
 
 @lru_cache(maxsize=4096)
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
+    """`Relu` for `torch::autograd::ReluBackward0`."""
     return name.rsplit("::", 1)[-1].rsplit(".", 1)[-1].split("Backward")[0]
 
 
@@ -63,6 +64,10 @@ class Watched:
         found = stretches(self.facts.trace.table(Table.NODE)["backward"])
         return {number: range(first, end) for number, (first, end) in found.items()}
 
+    def rows(self, number: int) -> range:
+        """Where a call's nodes stand in their table."""
+        return self._rows.get(number, range(0))
+
     def of(self, call: Backward) -> list[Measured]:
         """The nodes of one call, the roots' first."""
         if call.number not in self._known:
@@ -75,7 +80,7 @@ class Watched:
         trace = self.facts.trace
         columns = trace.table(Table.NODE)
         starts, edges = columns.ragged("edge")
-        rows = self._rows.get(number, range(0))
+        rows = self.rows(number)
         wanted = ("name", "seq", "leaf", "looked", "norm", "zero")
         names, seqs, leaves, looked, norms, zeros = (columns[name] for name in wanted)
         most = len(rows)
