@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -227,13 +228,10 @@ class Facts:
     def users(self) -> dict[int, list[int]]:
         """The rows into which each serial goes."""
         starts, ins, *_ = self.ragged
-        found: dict[int, list[int]] = {}
+        found: defaultdict[int, list[int]] = defaultdict(list)
         for row, serial in zip(_owners(starts), ins, strict=True):
-            known = found.get(serial)
-            if known is None:
-                found[serial] = [row]
-            else:
-                known.append(row)
+            found[serial].append(row)
+        found.default_factory = None
         return found
 
     def spec_of(self, serial: int) -> Spec:

@@ -98,35 +98,40 @@ class Flow:
         self.horizon = calls[-1].op if calls else LAST
         links = self._links()
         rows = Rows(self.facts, SPECIAL, _is_plain)
+        tracked, lost, frozen, bits = self.tracked, self.lost, self.frozen, self.bit
         next_call = 0
-        for row, op_id in enumerate(self.facts.trace.op_ids):
+        for row, (op_id, taken, made) in enumerate(rows.all()):
             while next_call < len(calls) and calls[next_call].op <= op_id:
                 self._snapshot(calls[next_call].number, calls[next_call].roots)
                 next_call += 1
-            self._row(rows, row, op_id)
-            for source, how in links.get(op_id, ()):
-                if how not in (LinkHow.WRAP, LinkHow.COPY):
-                    self._came_back(self.facts.op(row), source)
+            for serial in taken:
+                if serial in tracked or serial in lost or serial in frozen:
+                    self._carry(rows, row, op_id, taken)
+                    break
+            else:
+                if rows.counts_always(row):
+                    self.step(self.facts.op(row))
+                else:
+                    for out in made:
+                        if out not in bits and out not in taken:
+                            self._clear(out)
+            if op_id in links:
+                self._come_back(self.facts.op(row), links[op_id])
         for call in calls[next_call:]:
             self._snapshot(call.number, call.roots)
         return self
 
-    def _row(self, rows: Rows, row: int, op_id: int) -> None:
+    def _carry(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
         """What `step` does, without decoding a row that is one of the many plain ones."""
-        taken = rows.taken(row)
-        for serial in taken:
-            if serial in self.tracked or serial in self.lost or serial in self.frozen:
-                if rows.passes_on(row, taken):
-                    self._pass_on(rows, row, op_id, taken)
-                else:
-                    self.step(self.facts.op(row))
-                return
-        if rows.counts_always(row):
+        if rows.passes_on(row, taken):
+            self._pass_on(rows, row, op_id, taken)
+        else:
             self.step(self.facts.op(row))
-            return
-        for out in rows.made(row):
-            if out not in self.bit and out not in taken:
-                self._clear(out)
+
+    def _come_back(self, op: OpRow, links: Iterable[tuple[int, int]]) -> None:
+        for source, how in links:
+            if how not in (LinkHow.WRAP, LinkHow.COPY):
+                self._came_back(op, source)
 
     def _pass_on(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
         tracked, lost, frozen = self._taken(taken)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import islice
 
 from gradpm.diagnose.facts import Facts
 from gradpm.trace.schema import Op, Out
@@ -23,16 +24,19 @@ class Rows:
     def __init__(
         self, facts: Facts, special: Container[str], is_plain: Callable[[str], bool]
     ) -> None:
+        self._ids = facts.trace.op_ids
         self._names, self._flags = facts.op_names, facts.op_flags
         self._in_starts, self._ins, self._out_starts, self._outs, _, self._oflags = facts.ragged
         self._special = facts.named(special)
         string = facts.trace.string
         self._plain = {name for name in set(self._names) if is_plain(string(name))}
 
-    def taken(self, row: int) -> Sequence[int]:
-        """The serials that go in."""
-        found: Sequence[int] = self._ins[self._in_starts[row] : self._in_starts[row + 1]]
-        return found
+    def all(self) -> Iterator[tuple[int, Sequence[int], Sequence[int]]]:
+        """Op id, the serials that go in and those that come out, of every row."""
+        in_ends, out_ends = islice(self._in_starts, 1, None), islice(self._out_starts, 1, None)
+        into = map(self._ins.__getitem__, map(slice, self._in_starts, in_ends))
+        out = map(self._outs.__getitem__, map(slice, self._out_starts, out_ends))
+        return zip(self._ids, into, out, strict=True)
 
     def made(self, row: int) -> Sequence[int]:
         """The serials that come out."""

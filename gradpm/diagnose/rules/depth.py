@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
@@ -22,14 +23,21 @@ SHARE = 0.8
 
 def find(case: Case) -> None:
     """Over depth first; then over steps."""
+    tiny, huge = _suffering(case, _tiny), _suffering(case, _huge)
     told = False
-    for call in case.watched.calls[:3]:
+    for call in case.watched.calls[:3] if tiny or huge else ():
         chains = chains_of(case, call)
-        told = _vanishing(case, call, chains) or _exploding(case, call, chains)
+        told = _vanishing(case, call, chains, tiny) or _exploding(case, call, chains, huge)
         if told:
             break
     if not told:
         diverging.find(case)
+
+
+def _suffering(case: Case, how: Callable[[Case, int], bool]) -> list[int]:
+    """Whose gradients are so; where nobody's are, no graph needs to be looked at."""
+    learners = case.expected.learners if case.watched.calls else ()
+    return [s for s in learners if s not in case.explained and how(case, s)]
 
 
 def _labels(case: Case, ops: list[OpRow]) -> list[str]:
@@ -49,12 +57,9 @@ def _worst(chains: list[Chain], sign: int, limit: float) -> Chain | None:
 # -- over depth -----------------------------------------------------------------------
 
 
-def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
+def _vanishing(case: Case, call: Backward, chains: list[Chain], serials: list[int]) -> bool:
     chain = _worst([chain for chain in chains if not chain.recovers], -1, 1 / VANISHED)
-    if chain is None:
-        return False
-    serials = [s for s in case.expected.learners if s not in case.explained and _tiny(case, s)]
-    if not serials:
+    if chain is None or not serials:
         return False
     culprit = case.places.of(chain.frame, "culprit")
     subjects = case.words.parameters(serials)
@@ -94,12 +99,9 @@ def _tiny(case: Case, serial: int) -> bool:
     return judged > 0 and tiny >= SHARE * judged
 
 
-def _exploding(case: Case, call: Backward, chains: list[Chain]) -> bool:
+def _exploding(case: Case, call: Backward, chains: list[Chain], serials: list[int]) -> bool:
     chain = _worst(chains, 1, EXPLODED)
-    if chain is None:
-        return False
-    serials = [s for s in case.expected.learners if s not in case.explained and _huge(case, s)]
-    if not serials:
+    if chain is None or not serials:
         return False
     culprit = case.places.of(chain.frame, "culprit")
     subjects = case.words.parameters(serials)
