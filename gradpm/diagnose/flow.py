@@ -100,7 +100,7 @@ class Flow:
         rows = Rows(self.facts, SPECIAL, _is_plain)
         tracked, lost, frozen, bits = self.tracked, self.lost, self.frozen, self.bit
         next_call = 0
-        for row, (op_id, taken, made) in enumerate(rows.all()):
+        for row, (op_id, taken, made, named, applied) in enumerate(rows.all()):
             while next_call < len(calls) and calls[next_call].op <= op_id:
                 self._snapshot(calls[next_call].number, calls[next_call].roots)
                 next_call += 1
@@ -109,11 +109,12 @@ class Flow:
                     self._carry(rows, row, op_id, taken)
                     break
             else:
-                if rows.counts_always(row):
+                if named or applied:
                     self.step(self.facts.op(row))
                 else:
                     for out in made:
-                        if out not in bits and out not in taken:
+                        known = out in tracked or out in lost or out in frozen
+                        if known and out not in bits and out not in taken:
                             self._clear(out)
             if op_id in links:
                 self._come_back(self.facts.op(row), links[op_id])

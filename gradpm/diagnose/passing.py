@@ -8,7 +8,7 @@ from itertools import islice
 from gradpm.diagnose.facts import Facts
 from gradpm.trace.schema import Op, Out
 
-_FUNCTION = int(Op.FUNCTION)
+_applied = int(Op.FUNCTION).__and__
 _FORWARD = int(Op.GRAD_ENABLED | Op.OUT_REQUIRES)
 _ODD = int(Op.FUNCTION | Op.LEFT | Op.IN_STEP | Op.IN_OPTIM | Op.RAISED | Op.SETTER | Op.UNSEEN)
 _TRACKED, _KINDS = int(Out.REQUIRES), int(Out.REQUIRES | Out.LEAF)
@@ -31,21 +31,22 @@ class Rows:
         string = facts.trace.string
         self._plain = {name for name in set(self._names) if is_plain(string(name))}
 
-    def all(self) -> Iterator[tuple[int, Sequence[int], Sequence[int]]]:
-        """Op id, the serials that go in and those that come out, of every row."""
+    def all(self) -> Iterator[tuple[int, Sequence[int], Sequence[int], bool, int]]:
+        """Of every row: op id, the serials that go in, those that come out, and two signs.
+
+        They say that it changes something though nothing of interest goes in: by its name, or
+        as a custom Function.
+        """
         in_ends, out_ends = islice(self._in_starts, 1, None), islice(self._out_starts, 1, None)
         into = map(self._ins.__getitem__, map(slice, self._in_starts, in_ends))
         out = map(self._outs.__getitem__, map(slice, self._out_starts, out_ends))
-        return zip(self._ids, into, out, strict=True)
+        named, applied = map(self._special.__contains__, self._names), map(_applied, self._flags)
+        return zip(self._ids, into, out, named, applied, strict=True)
 
     def made(self, row: int) -> Sequence[int]:
         """The serials that come out."""
         found: Sequence[int] = self._outs[self._out_starts[row] : self._out_starts[row + 1]]
         return found
-
-    def counts_always(self, row: int) -> bool:
-        """Whether it changes something though nothing of interest goes in."""
-        return self._names[row] in self._special or bool(self._flags[row] & _FUNCTION)
 
     def is_forward(self, row: int) -> bool:
         """Whether it made something tracked, with gradients switched on."""
