@@ -17,6 +17,7 @@ from gradpm.trace.schema import THREAD_SHIFT, Call, GradState, Leaf, LeafKind, O
 # Plain numbers: an enum's own `&` takes ten times as long, and rules ask for each row's flags.
 _GRAD_CALL, _CALL_RAISED = int(Call.GRAD_CALL), int(Call.RAISED)
 _REQUIRES, _FRESH, _REACHED = int(Leaf.REQUIRES), int(Leaf.FRESH), int(Leaf.REACHED)
+_HELD = int(Leaf.HELD)
 _OUT_REQUIRES, _OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
 
 
@@ -79,6 +80,11 @@ class GradRow:
     def fresh(self) -> bool:
         """Whether this call changed the gradient."""
         return self.flags & _FRESH != 0
+
+    @property
+    def held(self) -> bool:
+        """Whether it was already there, untouched and not zero, as the engine started."""
+        return self.flags & _HELD != 0
 
     @property
     def reached(self) -> bool:
@@ -208,7 +214,11 @@ class Facts:
     def named(self, names: Container[str]) -> set[int]:
         """The string ids of these names, to be held against `op_names`."""
         string = self.trace.string
-        return {name for name in set(self.op_names) if string(name) in names}
+        return {name for name in self._names_used if string(name) in names}
+
+    @cached_property
+    def _names_used(self) -> set[int]:
+        return set(self.op_names)
 
     def row_at(self, op: int) -> int:
         """The first row whose op id is not below this one."""

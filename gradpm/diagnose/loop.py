@@ -12,7 +12,7 @@ from gradpm.diagnose.facts import Backward, Facts, GradRow, OpRow, Optimizer
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.places import Places
 from gradpm.trace.model import Event
-from gradpm.trace.schema import FileKind, GradState, Leaf, Op
+from gradpm.trace.schema import FileKind, GradState, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
 SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
@@ -264,7 +264,7 @@ class Loop:
         Zeroing through `.grad.data` bumps no version counter, so the recorder, which
         looks at that, takes the gradient for untouched: the ops since then tell.
         """
-        return bool(grad.flags & Leaf.HELD) and not self.cleared((grad.leaf,), since, call.op)
+        return grad.held and not self.cleared((grad.leaf,), since, call.op)
 
     # -- the user's source ---------------------------------------------------------
 

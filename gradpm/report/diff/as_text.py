@@ -108,8 +108,7 @@ def _table(difference: Difference) -> Iterator[str]:
 
 def _parameters(changes: ParameterChanges, width: int) -> Iterator[str]:
     """Whose gradients came, went or changed much; who is only in one run."""
-    key = lambda one: (one[1].value, one[2].value)  # noqa: E731
-    for _, group in groupby(sorted(changes.fates, key=key), key=key):
+    for _, group in groupby(sorted(changes.fates, key=_fates_of), key=_fates_of):
         members = list(group)
         was, now = (FATES[fate] for fate in members[0][1:])
         yield from _group([one[0] for one in members], f"{now} now, {was} before", width)
@@ -126,6 +125,10 @@ def _parameters(changes: ParameterChanges, width: int) -> Iterator[str]:
         yield f"and {len(changes.reshaped) - MOST} more of another shape"
     yield from _group(changes.only_before, "only before", width)
     yield from _group(changes.only_after, "only after", width)
+
+
+def _fates_of(change: tuple[str, Fate, Fate]) -> tuple[str, str]:
+    return change[1].value, change[2].value
 
 
 def _group(names: Sequence[str], what: str, width: int) -> list[str]:
