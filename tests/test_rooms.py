@@ -41,10 +41,11 @@ def test_reading_a_trace_never_loads_torch(tmp_path: Path) -> None:
     under(["run", "--quiet", "--output", str(trace), str(script)], tmp_path)
     code = (
         "import sys\n"
-        "from gradpm.report import render\nfrom pathlib import Path\n"
+        "from gradpm.report import compared, render\nfrom pathlib import Path\n"
         "import gradpm.tui.app\n"
         "text = render([Path(sys.argv[1])], 'text')\n"
         "assert 'GP101' in text\n"
+        "assert compared([Path(sys.argv[1])], [Path(sys.argv[1])]).verdict\n"
         "print('torch' in sys.modules)\n"
     )
     assert python(code, str(trace)).strip() == "False"

@@ -16,6 +16,7 @@ COMMANDS = {
     "open": "browse traces in the terminal",
     "report": "the diagnosis as text, JSON, markdown, HTML or SARIF",
     "check": "exit 1 when something is wrong: for CI",
+    "diff": "hold a run against one before it: whether a fix worked",
     "explain": "what a finding's code means and how to mend it",
     "completion": "print the shell's completion script",
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gradpm.diagnose.called import Called
 from gradpm.diagnose.catalogue import NAMES
+from gradpm.diagnose.ends import Ends
 from gradpm.diagnose.expected import Expected
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Finding, Location, Severity, Step, Subject
@@ -23,6 +25,9 @@ from gradpm.diagnose.words import Words, sentence
 from gradpm.trace.model import ErrorRow, Trace
 from gradpm.trace.schema import Table
 
+if TYPE_CHECKING:
+    from gradpm.diagnose.cuts import Cut
+
 
 class Case:
     """One trace under diagnosis."""
@@ -33,12 +38,18 @@ class Case:
         self.places = Places(trace)
         self.words = Words(self.facts, self.places)
         self.findings: list[Finding] = []
+        self.cuts: dict[int, Cut] = {}  # by row, as they are asked for
         self.explained: set[int] = set()  # serials that a finding already speaks of
 
     @cached_property
     def expected(self) -> Expected:
         """Which parameters are expected to learn."""
         return Expected(self.facts, self.loop)
+
+    @cached_property
+    def ends(self) -> Ends:
+        """Where tracked results end."""
+        return Ends(self.facts)
 
     @cached_property
     def flow(self) -> Flow:

@@ -54,8 +54,13 @@ class Cut:
 
 
 def classify(case: Case, row: int) -> Cut:
-    """Say what kind of cut the op in this row is."""
-    op = case.facts.op(row)
+    """Say what kind of cut the op in this row is; thousands of parameters may ask about one."""
+    if row not in case.cuts:
+        case.cuts[row] = _classified(case, case.facts.op(row))
+    return case.cuts[row]
+
+
+def _classified(case: Case, op: OpRow) -> Cut:
     if op.name == "CheckpointFunction.apply":
         return _checkpoint(case, op)
     if op.has(Op.FUNCTION):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
 
 from gradpm.diagnose.facts import Facts
@@ -97,12 +98,14 @@ class Expected:
     @cached_property
     def consumed_by(self) -> dict[int, set[int]]:
         """For each call that fills `.grad`, the optimizers that step with what it filled."""
-        steps = [(e.op, one.id) for one in self.facts.optimizers for e in one.steps]
+        steps = sorted((e.op, one.id) for one in self.facts.optimizers for e in one.steps)
+        ops = [op for op, _ in steps]
         found: dict[int, set[int]] = {}
         later: set[int] = set()
         end = LAST
         for call in reversed(self.facts.accumulating):
-            between = {optimizer for op, optimizer in steps if call.op <= op < end}
+            inside = slice(bisect_left(ops, call.op), bisect_left(ops, end))
+            between = {optimizer for _, optimizer in steps[inside]}
             later = between or later  # what piles up over several calls is used after the last
             found[call.number] = later
             end = call.op

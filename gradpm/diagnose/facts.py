@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, islice, pairwise, repeat
+from operator import sub
 from typing import Any
 
 from gradpm.trace.model import Event, Frame, Spec, Trace
 from gradpm.trace.schema import THREAD_SHIFT, Call, GradState, Leaf, LeafKind, Op, Out, Table
+
+# Plain numbers: an enum's own `&` takes ten times as long, and rules ask for each row's flags.
+_GRAD_CALL, _CALL_RAISED = int(Call.GRAD_CALL), int(Call.RAISED)
+_REQUIRES, _FRESH, _REACHED = int(Leaf.REQUIRES), int(Leaf.FRESH), int(Leaf.REACHED)
+_HELD = int(Leaf.HELD)
+_OUT_REQUIRES, _OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
 
 
 @dataclass(slots=True)
@@ -31,7 +40,7 @@ class OpRow:
 
     def has(self, flag: Op) -> bool:
         """Whether a flag is set."""
-        return int.__and__(self.flags, flag) != 0  # an enum's own `&` takes ten times as long
+        return int.__and__(self.flags, flag) != 0
 
     @property
     def thread(self) -> int:
@@ -40,11 +49,11 @@ class OpRow:
 
     def requires(self, at: int) -> bool:
         """Whether the output at this place requires grad."""
-        return at < len(self.oflags) and int.__and__(self.oflags[at], Out.REQUIRES) != 0
+        return at < len(self.oflags) and self.oflags[at] & _OUT_REQUIRES != 0
 
     def is_leaf(self, at: int) -> bool:
         """Whether the output at this place is a leaf that requires grad."""
-        return at < len(self.oflags) and int.__and__(self.oflags[at], Out.LEAF) != 0
+        return at < len(self.oflags) and self.oflags[at] & _OUT_LEAF != 0
 
 
 @dataclass(slots=True)
@@ -65,17 +74,22 @@ class GradRow:
     @property
     def requires(self) -> bool:
         """Whether the leaf required grad then."""
-        return bool(self.flags & Leaf.REQUIRES)
+        return self.flags & _REQUIRES != 0
 
     @property
     def fresh(self) -> bool:
         """Whether this call changed the gradient."""
-        return bool(self.flags & Leaf.FRESH)
+        return self.flags & _FRESH != 0
+
+    @property
+    def held(self) -> bool:
+        """Whether it was already there, untouched and not zero, as the engine started."""
+        return self.flags & _HELD != 0
 
     @property
     def reached(self) -> bool:
         """Whether the graph that was read has a node for this leaf."""
-        return bool(self.flags & Leaf.REACHED)
+        return self.flags & _REACHED != 0
 
 
 @dataclass(slots=True)
@@ -101,12 +115,12 @@ class Backward:
     @property
     def is_grad_call(self) -> bool:
         """`autograd.grad`, which fills no `.grad`."""
-        return bool(self.flags & Call.GRAD_CALL)
+        return int.__and__(self.flags, _GRAD_CALL) != 0
 
     @property
     def raised(self) -> bool:
         """Whether the engine raised."""
-        return bool(self.flags & Call.RAISED)
+        return int.__and__(self.flags, _CALL_RAISED) != 0
 
 
 @dataclass(slots=True)
@@ -180,6 +194,32 @@ class Facts:
         for row in range(first, self.op_count if end is None else end):
             yield self.op(row)
 
+    def ops_named(self, names: Container[str]) -> Iterator[OpRow]:
+        """The ops of these names, in order; the others are not even decoded."""
+        wanted = self.named(names)
+        for row, name in enumerate(self.op_names) if wanted else ():
+            if name in wanted:
+                yield self.op(row)
+
+    @cached_property
+    def op_names(self) -> Any:
+        """String id of each row's name."""
+        return self.trace.table(Table.OP)["name"]
+
+    @cached_property
+    def op_flags(self) -> Any:
+        """Flags of each row."""
+        return self.trace.table(Table.OP)["flags"]
+
+    def named(self, names: Container[str]) -> set[int]:
+        """The string ids of these names, to be held against `op_names`."""
+        string = self.trace.string
+        return {name for name in self._names_used if string(name) in names}
+
+    @cached_property
+    def _names_used(self) -> set[int]:
+        return set(self.op_names)
+
     def row_at(self, op: int) -> int:
         """The first row whose op id is not below this one."""
         return bisect.bisect_left(self.trace.op_ids, op)
@@ -187,21 +227,21 @@ class Facts:
     @cached_property
     def makers(self) -> dict[int, int]:
         """The row in which each serial first came out of an op."""
-        _, _, out_starts, outs, _, _ = self.ragged
+        _, _, starts, outs, _, _ = self.ragged
         found: dict[int, int] = {}
-        for row in range(self.op_count):
-            for at in range(out_starts[row], out_starts[row + 1]):
-                found.setdefault(outs[at], row)
+        for row, out in zip(_owners(starts), outs, strict=True):
+            if out not in found:
+                found[out] = row
         return found
 
     @cached_property
     def users(self) -> dict[int, list[int]]:
         """The rows into which each serial goes."""
-        in_starts, ins, *_ = self.ragged
-        found: dict[int, list[int]] = {}
-        for row in range(self.op_count):
-            for at in range(in_starts[row], in_starts[row + 1]):
-                found.setdefault(ins[at], []).append(row)
+        starts, ins, *_ = self.ragged
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for row, serial in zip(_owners(starts), ins, strict=True):
+            found[serial].append(row)
+        found.default_factory = None
         return found
 
     def spec_of(self, serial: int) -> Spec:
@@ -223,27 +263,23 @@ class Facts:
         columns = self.trace.table(Table.BACKWARD)
         root_starts, roots = columns.ragged("root")
         input_starts, inputs = columns.ragged("input")
+        names = ("number", "flags", "frame", "op", "op_end", "parent", "error", "nodes", "step",
+                 "ns", "loss")  # fmt: skip
+        rows = zip(*(columns[name] for name in names), strict=True)
+        kinds = {flags: Call(flags & 1023) for flags in set(columns["flags"])}
         found = []
-        for row in range(len(columns)):
-            flags = Call(columns["flags"][row] & 1023)
+        for row, (number, flags, frame, op, end, parent, error, nodes, step, ns, loss) in enumerate(
+            rows
+        ):
+            kind = kinds[flags]
             found.append(
                 Backward(
-                    row,
-                    columns["number"][row],
-                    flags,
-                    columns["frame"][row],
-                    columns["op"][row],
-                    columns["op_end"][row],
-                    columns["parent"][row] - 1,
-                    columns["error"][row] - 1,
-                    columns["nodes"][row],
-                    columns["step"][row],
-                    columns["ns"][row],
-                    columns["loss"][row] if flags & Call.LOSS else None,
+                    row, number, kind, frame, op, end, parent - 1, error - 1, nodes, step, ns,
+                    loss if kind & Call.LOSS else None,
                     tuple(roots[root_starts[row] : root_starts[row + 1]]),
                     tuple(inputs[input_starts[row] : input_starts[row + 1]]),
                 )
-            )
+            )  # fmt: skip
         found.sort(key=lambda backward: backward.number)
         by_number = {backward.number: backward for backward in found}
         for grad in self._grads:
@@ -266,6 +302,12 @@ class Facts:
     def accumulating(self) -> list[Backward]:
         """The calls that fill `.grad`: backward, not autograd.grad, and not raised."""
         return [b for b in self.backwards if not b.is_grad_call and not b.raised]
+
+    @cached_property
+    def accumulating_ops(self) -> list[int] | None:
+        """The op ids at which these began; None where they do not rise with their numbers."""
+        ops = [call.op for call in self.accumulating]
+        return ops if all(one <= two for one, two in pairwise(ops)) else None
 
     # -- parameters and optimizers --------------------------------------------------
 
@@ -335,6 +377,12 @@ class Facts:
     def user_frame(self, frame: int) -> Frame | None:
         """The innermost frame in the user's code; the innermost of a library where none is."""
         return self.trace.user_frame(frame)
+
+
+def _owners(starts: Sequence[int]) -> Iterator[int]:
+    """For every element of a ragged column the row that owns it."""
+    counts = map(sub, islice(starts, 1, None), starts)
+    return chain.from_iterable(map(repeat, range(len(starts) - 1), counts))
 
 
 def _groups(optimizer: Optimizer, event: Event) -> None:

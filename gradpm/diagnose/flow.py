@@ -10,14 +10,14 @@ the rest, which line is to blame.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.losing import NONE_LOST, Kinds, Lost, also_lost, united
+from gradpm.diagnose.passing import Rows
 from gradpm.trace.schema import LinkHow, Op, Table
-
-Lost = dict[int, int]  # row where tracking stopped -> bits
 
 VIEWS = frozenset(
     """view reshape detach data.__get__ T.__get__ mT.__get__ H.__get__ mH.__get__ real.__get__
@@ -41,6 +41,8 @@ NO_VALUE = frozenset(  # what comes out does not depend on the values that went 
 )
 LAST = 1 << 62  # beyond every op id
 SWITCHES = frozenset("requires_grad_ requires_grad.__set__".split())
+NO_USE = frozenset(("__deepcopy__", "Parameter"))
+SPECIAL = SWITCHES | NO_VALUE | {"checkpoint"}  # they count even where nothing of interest goes in
 
 
 @dataclass(slots=True)
@@ -61,12 +63,20 @@ class Touch:
     last: int = -1  # last op that took it, or something tracked made of it
     last_tracked: int = -1
 
+    def note(self, row: int, *, tracked: bool) -> None:
+        """An op took it."""
+        self.first = row if self.first < 0 else self.first
+        self.last = row
+        if tracked:
+            self.last_tracked = row
+
 
 class Flow:
     """One pass over the rows for a set of parameters; read the results after `run`."""
 
     def __init__(self, facts: Facts, serials: Iterable[int]) -> None:
         self.facts = facts
+        self._kinds = Kinds(facts)
         self.bit = {serial: 1 << at for at, serial in enumerate(dict.fromkeys(serials))}
         self.serials = list(self.bit)
         self.tracked: dict[int, int] = dict(self.bit)
@@ -87,18 +97,53 @@ class Flow:
         calls = sorted(self.facts.backwards, key=lambda call: call.op)
         self.horizon = calls[-1].op if calls else LAST
         links = self._links()
+        rows = Rows(self.facts, SPECIAL, _is_plain)
+        tracked, lost, frozen, bits = self.tracked, self.lost, self.frozen, self.bit
         next_call = 0
-        for op in self.facts.ops():
-            while next_call < len(calls) and calls[next_call].op <= op.id:
+        for row, (op_id, taken, made, named, applied) in enumerate(rows.all()):
+            while next_call < len(calls) and calls[next_call].op <= op_id:
                 self._snapshot(calls[next_call].number, calls[next_call].roots)
                 next_call += 1
-            self.step(op)
-            for source, how in links.get(op.id, ()):
-                if how not in (LinkHow.WRAP, LinkHow.COPY):
-                    self._came_back(op, source)
+            for serial in taken:
+                if serial in tracked or serial in lost or serial in frozen:
+                    self._carry(rows, row, op_id, taken)
+                    break
+            else:
+                if named or applied:
+                    self.step(self.facts.op(row))
+                else:
+                    for out in made:
+                        known = out in tracked or out in lost or out in frozen
+                        if known and out not in bits and out not in taken:
+                            self._clear(out)
+            if op_id in links:
+                self._come_back(self.facts.op(row), links[op_id])
         for call in calls[next_call:]:
             self._snapshot(call.number, call.roots)
         return self
+
+    def _carry(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
+        """What `step` does, without decoding a row that is one of the many plain ones."""
+        if rows.passes_on(row, taken):
+            self._pass_on(rows, row, op_id, taken)
+        else:
+            self.step(self.facts.op(row))
+
+    def _come_back(self, op: OpRow, links: Iterable[tuple[int, int]]) -> None:
+        for source, how in links:
+            if how not in (LinkHow.WRAP, LinkHow.COPY):
+                self._came_back(op, source)
+
+    def _pass_on(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
+        tracked, lost, frozen = self._taken(taken)
+        if op_id <= self.horizon:
+            for serial in taken:
+                touch = self.touched.get(serial)
+                if touch is not None:
+                    touch.note(row, tracked=rows.is_forward(row))
+        for out in rows.made(row):
+            self.tracked[out] = tracked
+            self._hold(out, lost, frozen)
 
     def _start(self) -> None:
         leaves = self.facts.trace.leaves
@@ -116,12 +161,12 @@ class Flow:
             found.setdefault(op, []).append((source, how))
         return found
 
-    def _snapshot(self, number: int, roots: Iterable[int]) -> None:
+    def _snapshot(self, number: int, roots: Sequence[int]) -> None:
         state = AtRoot(number)
         for root in roots:
             state.tracked |= self.tracked.get(root, 0)
             state.frozen |= self.frozen.get(root, 0)
-            merge(state.lost, self.lost.get(root, {}))
+        state.lost = united((self.lost.get(root, NONE_LOST) for root in roots), self._kinds)
         self.roots[number] = state
 
     def _came_back(self, op: OpRow, source: int) -> None:
@@ -129,10 +174,10 @@ class Flow:
         row = self.left_at.get(source, op.row)
         bits = self.tracked.get(source, 0)
         for out in op.outs:
-            lost = self.lost.setdefault(out, {})
+            lost = self.lost.get(out, NONE_LOST)
             if bits:
-                lost[row] = lost.get(row, 0) | bits
-            merge(lost, self.lost.get(source, {}))
+                lost = also_lost(lost, row, bits, self._kinds)
+            self.lost[out] = united((lost, self.lost.get(source, NONE_LOST)), self._kinds)
 
     def step(self, op: OpRow) -> None:
         """One row: what went in decides what is in what came out."""
@@ -154,14 +199,7 @@ class Flow:
         if op.has(Op.FUNCTION):
             self._apply(op)
             return
-        tracked = frozen = 0
-        lost: Lost = {}
-        for serial in op.ins:
-            tracked |= self.tracked.get(serial, 0)
-            frozen |= self.frozen.get(serial, 0)
-            inner = self.lost.get(serial)
-            if inner:
-                merge(lost, inner)
+        tracked, lost, frozen = self._taken(op.ins)
         if not (tracked or frozen or lost):
             for out in op.outs:
                 if out not in self.bit and out not in op.ins:
@@ -179,30 +217,44 @@ class Flow:
         else:
             self._produce(op, tracked, lost, frozen)
 
+    def _taken(self, serials: Iterable[int]) -> tuple[int, Lost, int]:
+        """What is tracked, lost and frozen in any of these."""
+        tracked = frozen = 0
+        several = []
+        for serial in serials:
+            tracked |= self.tracked.get(serial, 0)
+            frozen |= self.frozen.get(serial, 0)
+            inner = self.lost.get(serial)
+            if inner:
+                several.append(inner)
+        return tracked, united(several, self._kinds) if several else NONE_LOST, frozen
+
     def _produce(self, op: OpRow, tracked: int, lost: Lost, frozen: int) -> None:
         for at, out in enumerate(op.outs):
             if out in op.ins:
                 continue
             if op.requires(at) and not op.is_leaf(at):
                 self.tracked[out] = tracked
-                new = dict(lost)
+                new = lost
             else:
                 self.tracked.pop(out, None)
-                new = dict(lost)
-                if tracked:
-                    new[op.row] = new.get(op.row, 0) | tracked
+                new = also_lost(lost, op.row, tracked, self._kinds) if tracked else lost
                 if out in self.bit:
                     self.tracked[out] = self.bit[out]
-            if new:
-                self.lost[out] = new
-            else:
-                self.lost.pop(out, None)
-            if frozen:
-                self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
-            else:
-                self.frozen.pop(out, None)
+            self._hold(out, new, frozen)
         for base, view in views_of(op):
             self._share(base, view)
+
+    def _hold(self, out: int, lost: Lost, frozen: int) -> None:
+        """What is lost and frozen in a result, and nothing that was so before."""
+        if lost:
+            self.lost[out] = lost
+        elif out in self.lost:
+            del self.lost[out]
+        if frozen:
+            self.frozen[out] = frozen | self.frozen.get(out, 0) * (out in self.bit)
+        elif out in self.frozen:
+            del self.frozen[out]
 
     def _detach(self, op: OpRow) -> None:
         """`detach_()`: the same tensor object, without its history from here on."""
@@ -210,7 +262,7 @@ class Flow:
         bits = self.tracked.pop(serial, 0)
         if bits:
             self._touch(op, bits)
-            self.lost.setdefault(serial, {})[op.row] = bits
+            self.lost[serial] = {**self.lost.get(serial, NONE_LOST), op.row: bits}
 
     def _apply(self, op: OpRow) -> None:
         """A custom Function: what ran inside it was no cut; what it hands out decides.
@@ -218,12 +270,8 @@ class Flow:
         Re-entrant checkpointing is one too, with parameters that go in unsaid: they
         are tracked when its output is, and lost here when it is not.
         """
-        tracked = frozen = inside = 0
-        lost: Lost = {}
-        for serial in op.ins:
-            tracked |= self.tracked.get(serial, 0)
-            frozen |= self.frozen.get(serial, 0)
-            merge(lost, self.lost.get(serial, {}))
+        tracked, lost, frozen = self._taken(op.ins)
+        inside = 0
         if op.name == "CheckpointFunction.apply":
             for out in op.outs:
                 for row, bits in self.lost.get(out, {}).items():
@@ -235,23 +283,17 @@ class Flow:
 
     def _mutate(self, op: OpRow, target: int, tracked: int, lost: Lost, frozen: int) -> None:
         """The target, and everything that shares its memory, takes in the other inputs."""
-        others = [serial for serial in op.ins if serial != target]
-        gain = 0
-        lost_too: Lost = {}
-        frozen_too = 0
-        for serial in others:
-            gain |= self.tracked.get(serial, 0)
-            frozen_too |= self.frozen.get(serial, 0)
-            merge(lost_too, self.lost.get(serial, {}))
+        gain, lost_too, frozen_too = self._taken(serial for serial in op.ins if serial != target)
         keeps = op.has(Op.GRAD_ENABLED) and op.name != "data.__set__"
         if gain and not keeps:
-            lost_too[op.row] = lost_too.get(op.row, 0) | gain
+            lost_too = also_lost(lost_too, op.row, gain, self._kinds)
             gain = 0
         for member in {target, *self.alias.get(target, ())}:
             if gain:
                 self.tracked[member] = self.tracked.get(member, 0) | gain
             if lost_too:
-                merge(self.lost.setdefault(member, {}), lost_too)
+                held = self.lost.get(member, NONE_LOST)
+                self.lost[member] = united((held, lost_too), self._kinds)
             if frozen_too:
                 self.frozen[member] = self.frozen.get(member, 0) | frozen_too
 
@@ -293,10 +335,7 @@ class Flow:
         for serial in op.ins:
             touch = self.touched.get(serial)
             if touch is not None and is_use(op, serial):
-                touch.first = op.row if touch.first < 0 else touch.first
-                touch.last = op.row
-                if op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED):
-                    touch.last_tracked = op.row
+                touch.note(op.row, tracked=op.has(Op.OUT_REQUIRES) and op.has(Op.GRAD_ENABLED))
 
     def escapes(self, serial: int) -> bool:
         """Whether the parameter's own value left torch before the last engine call."""
@@ -311,10 +350,10 @@ class Flow:
         return [serial for serial, bit in self.bit.items() if bit & bits]
 
 
-def merge(into: Lost, more: Lost) -> None:
-    """Add where and who; a bit lost in several places is kept at each."""
-    for row, bits in more.items():
-        into[row] = into.get(row, 0) | bits
+def _is_plain(name: str) -> bool:
+    """Whether an op of this name only makes something new of the values that go in."""
+    odd = name in VIEWS or name in TEMPLATED or name in SPECIAL or name in NO_USE
+    return not (odd or is_mutating(name))
 
 
 @lru_cache(maxsize=4096)
@@ -349,7 +388,7 @@ def is_use(op: OpRow, serial: int) -> bool:
     """Whether an op takes part in a forward, rather than initialise or update the parameter."""
     if op.has(Op.IN_STEP) or op.has(Op.IN_OPTIM) or op.has(Op.SETTER) or op.has(Op.UNSEEN):
         return False
-    if op.name in NO_VALUE or op.name in SWITCHES or op.name in ("__deepcopy__", "Parameter"):
+    if op.name in NO_VALUE or op.name in SWITCHES or op.name in NO_USE:
         return False
     if op.name in TEMPLATED and op.ins[:1] != (serial,):
         return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from gradpm.diagnose.facts import Backward, Facts, OpRow
 from gradpm.diagnose.flow import target_of
@@ -48,17 +49,21 @@ class Graphs:
         """The row of the op that made the node with this number; -1 when none is known."""
         if seq < 0:
             return -1
-        seqs, rows = self._by_sequence.get(thread, ([], []))
+        seqs, rows = self.sequence(thread)
         at = bisect.bisect_right(seqs, seq)
         if at >= len(rows):
             return -1
-        return self._outside_function(rows[at])
+        return self.outside_function(rows[at])
 
-    def _outside_function(self, row: int) -> int:
+    def sequence(self, thread: int = 0) -> tuple[list[int], list[int]]:
+        """The rising sequence numbers after a thread's ops, and the rows of these."""
+        return self._by_sequence.get(thread, ([], []))
+
+    def outside_function(self, row: int) -> int:
         """A custom Function's node is numbered before its forward runs: step out to the apply."""
-        facts = self.facts
-        for later in range(row, min(row + 10_000, facts.op_count)):
-            if not facts.op(later).has(Op.IN_FUNCTION):
+        flags, inside = self.facts.op_flags, int(Op.IN_FUNCTION)
+        for later in range(row, min(row + 10_000, len(flags))):
+            if not flags[later] & inside:
                 return later
         return row
 
@@ -71,28 +76,22 @@ class Graphs:
     @cached_property
     def _starts(self) -> dict[int, tuple[int, int]]:
         """First row and row after the last of each call's nodes."""
-        found: dict[int, tuple[int, int]] = {}
-        for row, number in enumerate(self.facts.trace.table(Table.NODE)["backward"]):
-            first, _ = found.get(number, (row, row))
-            found[number] = (first, row + 1)
-        return found
+        return stretches(self.facts.trace.table(Table.NODE)["backward"])
 
     def _read(self, call: Backward) -> list[Node]:
         first, end = self._starts.get(call.number, (0, 0))
         columns = self.facts.trace.table(Table.NODE)
         starts, edges = columns.ragged("edge")
-        thread = self._thread(call)
+        thread, string = self._thread(call), self.facts.trace.string
+        names, seqs, leaves = columns["name"], columns["seq"], columns["leaf"]
         return [
             Node(
-                row - first,
-                self.facts.trace.string(columns["name"][row]),
-                columns["seq"][row],
-                columns["leaf"][row],
-                self.row_of(columns["seq"][row], thread=thread),
+                row - first, string(names[row]), seqs[row], leaves[row],
+                self.row_of(seqs[row], thread=thread),
                 tuple(edge for edge in edges[starts[row] : starts[row + 1]] if edge >= 0),
             )
             for row in range(first, end)
-        ]
+        ]  # fmt: skip
 
     def _thread(self, call: Backward) -> int:
         """The thread that made the roots; each thread numbers the nodes that it makes."""
@@ -114,10 +113,11 @@ class Graphs:
         """Rows before `end` whose tracked results flow into these tensors."""
         wanted = set(serials)
         found: set[int] = set()
+        flags, tracked = self.facts.op_flags, int(Op.OUT_REQUIRES)
         for row in range(end - 1, -1, -1):
-            op = self.facts.op(row)
-            if not op.has(Op.OUT_REQUIRES):
+            if not flags[row] & tracked:
                 continue
+            op = self.facts.op(row)
             mutated = target_of(op)
             made = {*op.outs, *([mutated] if mutated else ())}
             if made & wanted:
@@ -140,3 +140,14 @@ class Graphs:
                     found.add(parent)
                     queue.append(parent)
         return found
+
+
+def stretches(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """For each number the first place where it stands, and the place after its last."""
+    found: dict[int, tuple[int, int]] = {}
+    at = 0
+    for number, same in groupby(numbers):
+        end = at + sum(1 for _ in same)
+        found[number] = found.get(number, (at, end))[0], end
+        at = end
+    return found

@@ -12,7 +12,7 @@ from gradpm.diagnose.facts import Backward, Facts, GradRow, OpRow, Optimizer
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.places import Places
 from gradpm.trace.model import Event
-from gradpm.trace.schema import FileKind, GradState, Leaf, Op, Table
+from gradpm.trace.schema import FileKind, GradState, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
 SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
@@ -134,28 +134,24 @@ class Loop:
     def by_hand(self) -> dict[int, list[int]]:
         """Op ids at which a gradient was set from outside the engine, by parameter."""
         found: dict[int, list[int]] = {}
-        for op in self._named(*SETTING):
+        for op in self.facts.ops_named(SETTING):
             if op.ins and not op.has(Op.NONE_SET):
                 found.setdefault(op.ins[0], []).append(op.id)
         return found
 
-    def _named(self, *names: str) -> Iterator[OpRow]:
-        """The ops of these names, in order; the others are not even decoded."""
-        trace = self.facts.trace
-        column = trace.table(Table.OP)["name"]
-        wanted = {string for string in set(column) if trace.string(string) in names}
-        for row, name in enumerate(column):
-            if name in wanted:
-                yield self.facts.op(row)
-
     @cached_property
     def reads(self) -> list[OpRow]:
         """The reads of a `.grad` that gave None, in order."""
-        return [op for op in self._named("grad.__get__") if not op.outs]
+        return [op for op in self.facts.ops_named(("grad.__get__",)) if not op.outs]
 
     def set_by_hand(self, serials: Iterable[int], first: int, end: int) -> bool:
         """Whether any of these gradients was set by the program itself in between."""
-        return any(first <= op < end for serial in serials for op in self.by_hand.get(serial, ()))
+        for serial in serials if self.by_hand else ():
+            ops = self.by_hand.get(serial, ())
+            at = bisect.bisect_left(ops, first)
+            if at < len(ops) and ops[at] < end:
+                return True
+        return False
 
     @cached_property
     def clearings(self) -> list[Clearing]:
@@ -168,7 +164,7 @@ class Loop:
             if event.kind == "optimizer.zero_grad"
         ]
         grads: dict[int, int] = {}
-        for op in self._named(*SETTING, *ZEROING, *SAME_MEMORY, "grad.__get__"):
+        for op in facts.ops_named({*SETTING, *ZEROING, *SAME_MEMORY, "grad.__get__"}):
             if op.name == "grad.__get__" and op.ins and op.outs:
                 grads[op.outs[0]] = op.ins[0]
             elif op.name in SAME_MEMORY:
@@ -185,18 +181,40 @@ class Loop:
     def cleared(self, serials: Iterable[int], first: int, end: int) -> Clearing | None:
         """The last clearing of any of these between two op ids."""
         wanted = set(serials)
-        for clearing in reversed(self._between(first, end)):
-            if wanted & clearing.serials:
-                return clearing
-        return None
+        begin, behind = self._within(first, end)
+        single, wide = self._whose
+        lists = [single[serial] for serial in wanted if serial in single]
+        lists += [places for whose, places in wide.items() if not wanted.isdisjoint(whose)]
+        last = max((_last_before(places, behind) for places in lists), default=-1)
+        return self.clearings[last] if last >= begin else None
+
+    @cached_property
+    def _whose(self) -> tuple[dict[int, list[int]], dict[frozenset[int], list[int]]]:
+        """Where in `clearings` each serial stands alone, and each set of several."""
+        single: dict[int, list[int]] = {}
+        wide: dict[frozenset[int], list[int]] = {}
+        for at, clearing in enumerate(self.clearings):
+            if len(clearing.serials) == 1:
+                single.setdefault(next(iter(clearing.serials)), []).append(at)
+            else:
+                wide.setdefault(clearing.serials, []).append(at)
+        return single, wide
 
     def all_cleared(self, first: int, end: int) -> set[int]:
         """Everything that was cleared between two op ids."""
         return set().union(*(clearing.serials for clearing in self._between(first, end)))
 
     def _between(self, first: int, end: int) -> list[Clearing]:
-        begin = bisect.bisect_left(self.clearings, first, key=_op_of)
-        return self.clearings[begin : bisect.bisect_right(self.clearings, end, key=_op_of)]
+        return self.clearings[slice(*self._within(first, end))]
+
+    def _within(self, first: int, end: int) -> tuple[int, int]:
+        """From which clearing to before which they stand between two op ids."""
+        begin = bisect.bisect_left(self._clearing_ops, first)
+        return begin, bisect.bisect_right(self._clearing_ops, end)
+
+    @cached_property
+    def _clearing_ops(self) -> list[int]:
+        return [clearing.op for clearing in self.clearings]
 
     def call_after(self, number: int) -> Backward | None:
         """The first call that fills `.grad` and is not before this number."""
@@ -213,6 +231,16 @@ class Loop:
                 if grad.fresh:
                     found[serial] = found.get(serial, 0) + 1
         return found
+
+    @cached_property
+    def largest_norms(self) -> dict[int, float]:
+        """By call that fills `.grad`, the largest norm among the gradients that it changed."""
+        return {
+            call.number: max(
+                (g.norm for g in call.grads.values() if g.fresh and g.norm == g.norm), default=0.0
+            )
+            for call in self.facts.accumulating
+        }
 
     def at_work(self, serial: int) -> list[Optimizer]:
         """The optimizers that stepped while this parameter was being given gradients."""
@@ -236,7 +264,7 @@ class Loop:
         Zeroing through `.grad.data` bumps no version counter, so the recorder, which
         looks at that, takes the gradient for untouched: the ops since then tell.
         """
-        return bool(grad.flags & Leaf.HELD) and not self.cleared((grad.leaf,), since, call.op)
+        return grad.held and not self.cleared((grad.leaf,), since, call.op)
 
     # -- the user's source ---------------------------------------------------------
 
@@ -273,8 +301,10 @@ class Loop:
         return None
 
 
-def _op_of(clearing: Clearing) -> int:
-    return clearing.op
+def _last_before(places: list[int], end: int) -> int:
+    """The last of these rising numbers that is below `end`; -1 for none."""
+    at = bisect.bisect_left(places, end)
+    return places[at - 1] if at else -1
 
 
 def _number_of(call: Backward) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradpm.diagnose.facts import Facts, OpRow
-from gradpm.diagnose.flow import target_of, views_of
+from gradpm.diagnose.flow import VIEWS, target_of, views_of
 from gradpm.trace.schema import Op, Table
 
 # they look like views but hand out memory, or a version counter, of their own
 OWN_COUNTER = frozenset(
     "data.__get__ Parameter Variable from_numpy numpy real.__get__ imag.__get__".split()
 )
+
+
+_NO_WRITE = Op.RAISED | Op.SETTER
 
 
 @dataclass(slots=True)
@@ -35,9 +38,7 @@ class Memory:
         self._read_changes()
 
     def _read_views(self) -> None:
-        for op in self.facts.ops():
-            if op.name in OWN_COUNTER:
-                continue
+        for op in self.facts.ops_named(VIEWS - OWN_COUNTER):
             for base, view in views_of(op):
                 if view not in self._base and view > 0:
                     self._base[view] = base
@@ -54,9 +55,9 @@ class Memory:
                 change = Change(facts.op(row), serial, version)
                 self._changes.setdefault(self.root(serial), []).append(change)
                 done.add((row, serial))
-        for op_row in facts.ops():
+        for op_row in facts.ops_named(_Writing()):
             target = target_of(op_row)
-            if target and (op_row.row, target) not in done and _writes(op_row):
+            if target and (op_row.row, target) not in done and not op_row.has(_NO_WRITE):
                 self._changes.setdefault(self.root(target), []).append(Change(op_row, target, -1))
 
     def root(self, serial: int) -> int:
@@ -87,8 +88,9 @@ class Memory:
         return sorted(found, key=lambda change: change.op.id)
 
 
-def _writes(op: OpRow) -> bool:
-    """Whether a row without a CHANGE wrote all the same: by its name, it must have."""
-    if op.has(Op.RAISED) or op.has(Op.SETTER):
-        return False
-    return op.name == "__setitem__" or (op.name.endswith("_") and not op.name.startswith("__"))
+class _Writing:
+    """The names of ops that must have written, though no CHANGE was seen."""
+
+    def __contains__(self, name: object) -> bool:
+        own = isinstance(name, str) and name.endswith("_") and not name.startswith("__")
+        return own or name == "__setitem__"

@@ -32,6 +32,15 @@ class Code:
 
     def statement(self, line: int) -> ast.stmt | None:
         """The innermost statement that covers a line."""
+        if line not in self._by_line:
+            self._by_line[line] = self._innermost(line)
+        return self._by_line[line]
+
+    @cached_property
+    def _by_line(self) -> dict[int, ast.stmt | None]:
+        return {}
+
+    def _innermost(self, line: int) -> ast.stmt | None:
         best: ast.stmt | None = None
         for node in self.statements:
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
@@ -88,6 +97,8 @@ class Places:
         self.trace = trace
         self._code: dict[str, Code] = {}
         self._loaded: dict[tuple[str, int], frozenset[str]] = {}
+        self._expressions: dict[int, ast.expr | None] = {}
+        self._texts: dict[ast.expr, str] = {}
 
     def code(self, path: str) -> Code:
         """The parsed source of a file."""
@@ -183,6 +194,11 @@ class Places:
         """The expression that ran at a frame's columns; None where columns are not known."""
         if frame is None or not frame.column:
             return None
+        if frame.row not in self._expressions:
+            self._expressions[frame.row] = self._expression(frame)
+        return self._expressions[frame.row]
+
+    def _expression(self, frame: Frame) -> ast.expr | None:
         statement = self.code(frame.path).statement(frame.line)
         here = (frame.line, frame.column - 1, frame.end_line, frame.end_column - 1)
         for node in ast.walk(statement) if statement is not None else ():
@@ -191,6 +207,12 @@ class Places:
             ):  # fmt: skip
                 return node
         return None
+
+    def unparsed(self, node: ast.expr) -> str:
+        """An expression as Python spells it."""
+        if node not in self._texts:
+            self._texts[node] = ast.unparse(node)
+        return self._texts[node]
 
     def spelled(self, path: str, node: ast.expr) -> str:
         """An expression as the user wrote it, on one line."""

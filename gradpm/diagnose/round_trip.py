@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, OpRow
-from gradpm.diagnose.flow import Lost
+from gradpm.diagnose.losing import Lost
 from gradpm.diagnose.paths import search
 from gradpm.diagnose.places import Code, own_parts, targets_of
 from gradpm.trace.model import Frame

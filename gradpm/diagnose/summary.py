@@ -49,6 +49,7 @@ def _device(case: Case) -> str:
 
 def backward_rows(case: Case) -> Iterator[dict[str, Any]]:
     """The `backwards` list of the JSON report."""
+    full = {flags: bool(flags & Call.FULL) for flags in {b.flags for b in case.facts.backwards}}
     for call in case.facts.backwards:
         place = case.places.of(call.frame, "backward")
         states = [grad.state for grad in call.grads.values() if grad.requires]
@@ -61,7 +62,7 @@ def backward_rows(case: Case) -> Iterator[dict[str, Any]]:
             "raised": call.raised,
             "nodes": call.nodes,
             "milliseconds": round(call.ns / 1e6, 3),
-            "kept": "full" if call.flags & Call.FULL else "brief",
+            "kept": "full" if full[call.flags] else "brief",
             "parameters": len(states),
             "none": sum(state is GradState.NONE for state in states),
             "zero": sum(state is GradState.ZERO for state in states),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gradpm.diagnose.flow import SWITCHES
 from gradpm.diagnose.places import Places
-from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op, Table
+from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op
 
 if TYPE_CHECKING:
     from gradpm.diagnose.facts import Facts, OpRow
@@ -35,11 +36,7 @@ def unfed_leaves(facts: Facts) -> dict[int, list[int]]:
 
 
 def _reads(facts: Facts) -> Iterator[OpRow]:
-    column = facts.trace.table(Table.OP)["name"]
-    wanted = {name for name in set(column) if facts.trace.string(name) == "grad.__get__"}
-    for row, name in enumerate(column):
-        if name in wanted and (op := facts.op(row)).ins:
-            yield op
+    return (op for op in facts.ops_named(("grad.__get__",)) if op.ins)
 
 
 def _is_users(facts: Facts, read: OpRow) -> bool:
@@ -68,7 +65,11 @@ def _required(facts: Facts, serial: int, read: OpRow) -> bool:
 def _calls_before(facts: Facts, serial: int, read: OpRow) -> list[int]:
     maker = facts.makers.get(serial)
     made = facts.op(maker).id if maker is not None else 0
-    return [call.number for call in facts.accumulating if made <= call.op <= read.id]
+    if facts.accumulating_ops is None:
+        return [call.number for call in facts.accumulating if made <= call.op <= read.id]
+    begin = bisect_left(facts.accumulating_ops, made)
+    end = bisect_right(facts.accumulating_ops, read.id)
+    return [call.number for call in facts.accumulating[begin:end]]
 
 
 def _is_asserted(facts: Facts, places: Places, read: OpRow) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from gradpm.diagnose.facts import Backward, Facts
-from gradpm.diagnose.graphs import Graphs
+from gradpm.diagnose.graphs import Graphs, stretches
 from gradpm.trace.schema import Call, Table
 
 
@@ -37,7 +37,13 @@ class Measured:
     @property
     def kind(self) -> str:
         """`Relu` for `ReluBackward0`."""
-        return self.name.rsplit("::", 1)[-1].rsplit(".", 1)[-1].split("Backward")[0]
+        return kind_of(self.name)
+
+
+@lru_cache(maxsize=4096)
+def kind_of(name: str) -> str:
+    """`Relu` for `torch::autograd::ReluBackward0`."""
+    return name.rsplit("::", 1)[-1].rsplit(".", 1)[-1].split("Backward")[0]
 
 
 class Watched:
@@ -55,11 +61,12 @@ class Watched:
 
     @cached_property
     def _rows(self) -> dict[int, range]:
-        found: dict[int, range] = {}
-        for row, number in enumerate(self.facts.trace.table(Table.NODE)["backward"]):
-            known = found.get(number)
-            found[number] = range(known.start if known else row, row + 1)
-        return found
+        found = stretches(self.facts.trace.table(Table.NODE)["backward"])
+        return {number: range(first, end) for number, (first, end) in found.items()}
+
+    def rows(self, number: int) -> range:
+        """Where a call's nodes stand in their table."""
+        return self._rows.get(number, range(0))
 
     def of(self, call: Backward) -> list[Measured]:
         """The nodes of one call, the roots' first."""
@@ -73,14 +80,15 @@ class Watched:
         trace = self.facts.trace
         columns = trace.table(Table.NODE)
         starts, edges = columns.ragged("edge")
-        rows = self._rows.get(number, range(0))
-        names = ("seq", "leaf", "looked", "norm", "zero")
-        seqs, leaves, looked, norms, zeros = (columns[name] for name in names)
+        rows = self.rows(number)
+        wanted = ("name", "seq", "leaf", "looked", "norm", "zero")
+        names, seqs, leaves, looked, norms, zeros = (columns[name] for name in wanted)
+        most = len(rows)
         nodes = [
             Measured(
-                row - rows.start, trace.string(columns["name"][row]), seqs[row], leaves[row],
+                row - rows.start, trace.string(names[row]), seqs[row], leaves[row],
                 bool(looked[row]), norms[row], zeros[row],
-                tuple(e for e in edges[starts[row] : starts[row + 1]] if 0 <= e < len(rows)),
+                tuple(e for e in edges[starts[row] : starts[row + 1]] if 0 <= e < most),
             )
             for row in rows
         ]  # fmt: skip

@@ -32,7 +32,7 @@ def written(case: Case, op: OpRow) -> tuple[str, str]:
             inner = node.args[0]
     if node is None or inner is None or isinstance(inner, ast.Starred):
         return "", ""
-    given, whole = ast.unparse(inner), ast.unparse(node)
+    given, whole = case.places.unparsed(inner), case.places.unparsed(node)
     return (given, whole) if len(whole) <= LONGEST else ("", "")
 
 

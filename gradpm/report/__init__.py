@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gradpm.diagnose import Severity
+    from gradpm.report.diff.difference import Difference
 
-__all__ = ["codes", "explain", "judged", "render", "verdict"]
+__all__ = ["codes", "compared", "explain", "judged", "level", "render", "verdict"]
 
 
 def render(paths: Sequence[Path], form: str, columns: int | None = None) -> str:
@@ -27,6 +28,20 @@ def judged(
     run = read_all(paths)
     worst = run.findings[0].severity if run.findings else None
     return render_as(run, form, columns), worst
+
+
+def compared(before: Sequence[Path], after: Sequence[Path]) -> Difference:
+    """Two runs beside each other: what is gone, still there, new; see `diff.forms.render_as`."""
+    from gradpm.report.diff.difference import compare
+
+    return compare(before, after)
+
+
+def level(name: str) -> Severity:
+    """`warning` or `error` as findings have it."""
+    from gradpm.diagnose import Severity
+
+    return Severity[name.upper()]
 
 
 def verdict(paths: Sequence[Path], *, color: bool = False, columns: int | None = None) -> str:

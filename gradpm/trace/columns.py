@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from gradpm.trace.schema import COLUMNS, Table
@@ -13,12 +14,7 @@ if TYPE_CHECKING:
 
 def running_sum(lengths: array[Any]) -> array[Any]:
     """Where each row's ragged part begins; one longer than `lengths`."""
-    starts = array("Q", bytes(8 * (len(lengths) + 1)))
-    total = 0
-    for row, length in enumerate(lengths):
-        total += length
-        starts[row + 1] = total
-    return starts
+    return array("Q", accumulate(lengths, initial=0))
 
 
 class Columns:

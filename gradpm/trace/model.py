@@ -15,6 +15,7 @@ from gradpm.trace.schema import FileKind, LeafKind, Table
 __all__ = ["ErrorRow", "Event", "Frame", "LeafRow", "Spec", "Trace"]
 
 MODULE_NAME = 9  # NAME.kind of a module
+LONGEST_KEPT = 200  # characters of a string that is kept decoded
 
 
 class Trace:
@@ -24,6 +25,7 @@ class Trace:
         self.path = Path(path)
         self.reader = LogReader(path)
         self._columns: dict[Table, Columns] = {}
+        self._short: dict[int, str] = {}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -45,10 +47,16 @@ class Trace:
 
     def string(self, row: int) -> str:
         """An interned string; the empty one for an id that is not there."""
+        known = self._short.get(row)
+        if known is not None:
+            return known
         starts, flat = self._strings
         if not 0 <= row < len(starts) - 1:
             return ""
-        return flat[starts[row] : starts[row + 1]].decode("utf-8", "replace")
+        text = flat[starts[row] : starts[row + 1]].decode("utf-8", "replace")
+        if len(text) <= LONGEST_KEPT:  # names of ops are asked for by the million
+            self._short[row] = text
+        return text
 
     def detail(self, row: int) -> dict[str, Any]:
         """An interned JSON object; empty when it is none."""
@@ -186,31 +194,28 @@ class Trace:
     def leaves(self) -> dict[int, LeafRow]:
         """Parameters and other leaves, by serial."""
         columns = self.table(Table.LEAF)
-        kinds = set(LeafKind)
-        found = {}
-        for row in range(columns.rows):
-            serial = columns["serial"][row]
-            kind = columns["kind"][row]
-            found[serial] = LeafRow(
-                serial,
-                LeafKind(kind) if kind in kinds else LeafKind.TENSOR,
-                self.spec(columns["spec"][row]),
-                columns["frame"][row],
-                columns["flags"][row],
-                columns["op"][row],
+        kinds = {int(kind): kind for kind in LeafKind}
+        names = ("serial", "kind", "spec", "frame", "flags", "op")
+        rows = zip(*(columns[name] for name in names), strict=True)
+        return {
+            serial: LeafRow(
+                serial, kinds.get(kind, LeafKind.TENSOR), self.spec(spec), frame, flags, op
             )
-        return found
+            for serial, kind, spec, frame, flags, op in rows
+        }
 
     @cached_property
     def names(self) -> dict[int, list[tuple[str, str]]]:
         """(root variable, dotted path) of a serial, best first; root may be empty."""
         columns = self.table(Table.NAME)
         found: dict[int, list[tuple[str, str]]] = {}
-        kinds = columns["kind"]
-        for row in sorted(range(columns.rows), key=lambda row: int(kinds[row] == LeafKind.TENSOR)):
-            if kinds[row] <= LeafKind.TENSOR:
-                pair = (self.string(columns["root"][row]), self.string(columns["name"][row]))
-                known = found.setdefault(columns["object"][row], [])
+        rows = zip(
+            columns["kind"], columns["object"], columns["root"], columns["name"], strict=True
+        )
+        for kind, serial, root, name in sorted(rows, key=_is_tensor):
+            if kind <= LeafKind.TENSOR:
+                pair = (self.string(root), self.string(name))
+                known = found.setdefault(serial, [])
                 if pair not in known:
                     known.append(pair)
         return found
@@ -228,30 +233,26 @@ class Trace:
         """Dotted path of a module, by id, where one is known."""
         columns = self.table(Table.NAME)
         found: dict[int, str] = {}
-        for row in range(columns.rows):
-            if columns["kind"][row] == MODULE_NAME:
-                root = self.string(columns["root"][row])
-                path = self.string(columns["name"][row])
-                found.setdefault(columns["object"][row], f"{root}.{path}".strip("."))
+        rows = zip(
+            columns["kind"], columns["object"], columns["root"], columns["name"], strict=True
+        )
+        for kind, module, root, name in rows:
+            if kind == MODULE_NAME and module not in found:
+                found[module] = f"{self.string(root)}.{self.string(name)}".strip(".")
         return found
 
     @cached_property
     def events(self) -> list[Event]:
         """All events, in the order in which they happened."""
         columns = self.table(Table.EVENT)
-        cached = lru_cache(maxsize=4096)(self.detail)
-        found = [
-            Event(
-                self.string(columns["kind"][row]),
-                columns["frame"][row],
-                columns["op"][row],
-                columns["backward"][row],
-                columns["object"][row],
-                cached(columns["detail"][row]),
+        cached, string = lru_cache(maxsize=4096)(self.detail), self.string
+        names = ("kind", "frame", "op", "backward", "object", "detail")
+        return [
+            Event(string(kind), frame, op, backward, object_, cached(detail))
+            for kind, frame, op, backward, object_, detail in zip(
+                *(columns[name] for name in names), strict=True
             )
-            for row in range(columns.rows)
         ]
-        return found
 
     @cached_property
     def errors(self) -> list[ErrorRow]:
@@ -270,6 +271,10 @@ class Trace:
             )
             for row in range(columns.rows)
         ]
+
+
+def _is_tensor(row: tuple[int, int, int, int]) -> bool:
+    return row[0] == LeafKind.TENSOR
 
 
 def _lines(text: str) -> list[str]:

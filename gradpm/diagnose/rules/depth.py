@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
+from gradpm.diagnose.chains import Chain, chains_of
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity, Step
 from gradpm.diagnose.rules import diverging
-from gradpm.diagnose.watched import Measured
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState
 
@@ -18,81 +18,26 @@ from gradpm.trace.schema import GradState
 VANISHED = 1e-6
 EXPLODED = 1e4
 LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
-RECOVERED = 1e3
-FEWEST = 4  # layers, or passes through one
 SHARE = 0.8
-MOVES = frozenset("T Transpose Permute View Expand AccumulateGrad Unsqueeze Squeeze".split())
-
-
-@dataclass
-class Chain:
-    """The nodes that one line made, again and again, from the loss's end on."""
-
-    frame: int
-    labels: list[str]
-    count: int
-    total: float  # log of the last one's norm over the first one's
-    gain: float  # log of what this line's own nodes multiplied by
-    norms: list[float]
-
-    @property
-    def factor(self) -> float:
-        """What each pass multiplies by."""
-        return math.exp(self.total / max(self.count - 1, 1))
-
-    @property
-    def recovers(self) -> bool:
-        """Whether a pass further from the loss gets a gradient far larger than one before it.
-
-        Then the small ones are branches (an attention's keys), and what is beyond them is
-        reached by another way: no depth has shrunk it.
-        """
-        least = math.inf
-        for norm in self.norms:
-            if norm > RECOVERED * least:
-                return True
-            least = min(least, norm)
-        return False
 
 
 def find(case: Case) -> None:
     """Over depth first; then over steps."""
+    tiny, huge = _suffering(case, _tiny), _suffering(case, _huge)
     told = False
-    for call in case.watched.calls[:3]:
-        chains = _chains(case, call)
-        told = _vanishing(case, call, chains) or _exploding(case, call, chains)
+    for call in case.watched.calls[:3] if tiny or huge else ():
+        chains = chains_of(case, call)
+        told = _vanishing(case, call, chains, tiny) or _exploding(case, call, chains, huge)
         if told:
             break
     if not told:
         diverging.find(case)
 
 
-def _chains(case: Case, call: Backward) -> list[Chain]:
-    """Nodes of one kind made by one line of the user's, at least FEWEST times."""
-    nodes = case.watched.of(call)
-    groups: dict[tuple[str, int, str], list[tuple[Measured, OpRow]]] = {}
-    gains: dict[tuple[str, int], float] = {}
-    for node in nodes:
-        if not node.looked or node.kind in MOVES or node.seq < 0:
-            continue
-        row = case.graphs.row_of(node.seq)
-        op = case.facts.op(row) if row >= 0 else None
-        user = case.places.frame(op.frame if op is not None else 0)
-        if op is not None and user is not None:
-            groups.setdefault((user.path, user.line, node.kind), []).append((node, op))
-            key = user.path, user.line
-            gains[key] = gains.get(key, 0.0) + _gain(nodes, node)
-    chains = []
-    for (path, line, _), members in groups.items():
-        members.sort(key=lambda pair: -pair[0].seq)
-        norms = [node.norm for node, _ in members]
-        if len(members) >= FEWEST and norms[0] > 0.0:
-            total = _log(norms[-1]) - _log(norms[0])
-            gain = gains[path, line]
-            ops = [op for _, op in members]
-            labels = _labels(case, ops)
-            chains.append(Chain(ops[0].frame, labels, len(members), total, gain, norms))
-    return chains
+def _suffering(case: Case, how: Callable[[Case, int], bool]) -> list[int]:
+    """Whose gradients are so; where nobody's are, no graph needs to be looked at."""
+    learners = case.expected.learners if case.watched.calls else ()
+    return [s for s in learners if s not in case.explained and how(case, s)]
 
 
 def _labels(case: Case, ops: list[OpRow]) -> list[str]:
@@ -101,18 +46,6 @@ def _labels(case: Case, ops: list[OpRow]) -> list[str]:
     if len(set(modules)) == len(ops):
         return modules
     return [f"{spoken(op).strip('`')} {len(ops) - at}" for at, op in enumerate(ops)]
-
-
-def _gain(nodes: list[Measured], node: Measured) -> float:
-    """Log of the gradient that left a node towards the layers before it, over what came."""
-    onward = [
-        nodes[c].norm for c in node.children if nodes[c].looked and nodes[c].kind not in MOVES
-    ]
-    return _log(max(onward)) - _log(node.norm) if onward and node.norm > 0 else 0.0
-
-
-def _log(norm: float) -> float:
-    return math.log(max(norm, 1e-45))
 
 
 def _worst(chains: list[Chain], sign: int, limit: float) -> Chain | None:
@@ -124,12 +57,9 @@ def _worst(chains: list[Chain], sign: int, limit: float) -> Chain | None:
 # -- over depth -----------------------------------------------------------------------
 
 
-def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
+def _vanishing(case: Case, call: Backward, chains: list[Chain], serials: list[int]) -> bool:
     chain = _worst([chain for chain in chains if not chain.recovers], -1, 1 / VANISHED)
-    if chain is None:
-        return False
-    serials = [s for s in case.expected.learners if s not in case.explained and _tiny(case, s)]
-    if not serials:
+    if chain is None or not serials:
         return False
     culprit = case.places.of(chain.frame, "culprit")
     subjects = case.words.parameters(serials)
@@ -149,7 +79,7 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
         "standard deviation about 1 / sqrt(inputs)",
         subjects=subjects,
         locations=[culprit, case.places.of(call.frame, "backward"), *_made(case, serials[0])],
-        path=_plot(chain),
+        path=_plot(case, chain),
         backward=call.number + 1,
         backwards=case.loop.first_fresh.get(serials[0], 0),
     )
@@ -159,22 +89,19 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
 def _tiny(case: Case, serial: int) -> bool:
     """Whether its gradient stays a millionth of the largest, over the run."""
     judged = tiny = 0
+    largest = case.loop.largest_norms
     for call in case.facts.accumulating:
         grad = call.grads.get(serial)
         if grad is None or not grad.fresh or grad.state not in (GradState.FINITE, GradState.ZERO):
             continue
         judged += 1
-        others = [g.norm for g in call.grads.values() if g.fresh and g.norm == g.norm]
-        tiny += grad.norm < VANISHED * max(others, default=0.0)
+        tiny += grad.norm < VANISHED * largest[call.number]
     return judged > 0 and tiny >= SHARE * judged
 
 
-def _exploding(case: Case, call: Backward, chains: list[Chain]) -> bool:
+def _exploding(case: Case, call: Backward, chains: list[Chain], serials: list[int]) -> bool:
     chain = _worst(chains, 1, EXPLODED)
-    if chain is None:
-        return False
-    serials = [s for s in case.expected.learners if s not in case.explained and _huge(case, s)]
-    if not serials:
+    if chain is None or not serials:
         return False
     culprit = case.places.of(chain.frame, "culprit")
     subjects = case.words.parameters(serials)
@@ -192,7 +119,7 @@ def _exploding(case: Case, call: Backward, chains: list[Chain]) -> bool:
         "matrix), and clip the gradient norm before the step",
         subjects=subjects,
         locations=[culprit, *_made(case, serials[0]), case.places.of(call.frame, "backward")],
-        path=_plot(chain),
+        path=_plot(case, chain),
         backward=call.number + 1,
         backwards=case.loop.first_fresh.get(serials[0], 0),
     )
@@ -215,6 +142,6 @@ def _made(case: Case, serial: int) -> list[Location]:
     return [found] if found is not None else []
 
 
-def _plot(chain: Chain) -> list[Step]:
+def _plot(case: Case, chain: Chain) -> list[Step]:
     """The norm at each pass through a module, as a small bar by its magnitude."""
-    return bars(chain.norms, chain.labels)
+    return bars(chain.norms, _labels(case, [case.facts.op(row) for row in chain.rows]))

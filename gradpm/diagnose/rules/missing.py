@@ -8,8 +8,9 @@ from gradpm.diagnose.aside import steering, written_aside
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import Cut, classify
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import SWITCHES, Lost
+from gradpm.diagnose.flow import SWITCHES
 from gradpm.diagnose.handed import leaves_torch
+from gradpm.diagnose.losing import Lost
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rivals import likeliest
 from gradpm.diagnose.round_trip import UNSURE, feeds
@@ -41,9 +42,10 @@ def find(case: Case) -> None:
         return
     causes: dict[tuple[str, str, int], Cause] = {}
     left_over = []
-    stopped = _tell_stopped(case, starved)
+    cuts = {serial: _cut_of(case, serial) for serial in starved}
+    stopped = _tell_stopped(case, cuts)
     for serial in (serial for serial in starved if serial not in stopped):
-        found = _cut_of(case, serial)
+        found = cuts[serial]
         if found is None:
             left_over.append(serial)
             continue
@@ -57,12 +59,11 @@ def find(case: Case) -> None:
         tell_unreached(case, left_over)
 
 
-def _tell_stopped(case: Case, starved: list[int]) -> set[int]:
+def _tell_stopped(case: Case, starved: dict[int, tuple[Cut, set[int]] | None]) -> set[int]:
     """Detached on purpose on the way to one loss, while their own loss got no backward()."""
     groups: dict[tuple[str, int], Group] = {}
     cuts: dict[tuple[str, int], Cut] = {}
-    for serial in starved:
-        found = _cut_of(case, serial)
+    for serial, found in starved.items():
         row = forgotten_loss(case, serial) if found and found[0].code == "GP101" else -1
         location = dropped_at(case, row) if row >= 0 else None
         if found is None or location is None:

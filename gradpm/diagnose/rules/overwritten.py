@@ -10,7 +10,7 @@ from gradpm.diagnose.ancestry import ELSEWHERE, ancestors
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow, Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.flow import NO_VALUE, views_of
+from gradpm.diagnose.flow import NO_VALUE, VIEWS, views_of
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Op
 
@@ -55,7 +55,8 @@ def _undone(case: Case, serial: int, windows: list[tuple[int, int]]) -> list[OpR
     found = []
     for first, end in windows:
         at = bisect.bisect_left(rows, facts.row_at(first))
-        op = next((o for row in rows[at:] if _touches(o := facts.op(row))), None)
+        later = map(rows.__getitem__, range(at, len(rows)))
+        op = next((o for row in later if _touches(o := facts.op(row))), None)
         if op is not None and op.id < end and _overwrites(op, aliases):
             found.append(op)
         elif not found:
@@ -65,14 +66,17 @@ def _undone(case: Case, serial: int, windows: list[tuple[int, int]]) -> list[OpR
 
 def _aliases(case: Case, serial: int) -> set[int]:
     """The parameter, its `.data` and every other view that was made of it."""
+    facts = case.facts
+    names, viewing = facts.op_names, facts.named(VIEWS)
     found = {serial}
     queue = [serial]
     while queue:
         one = queue.pop()
-        for row in case.facts.users.get(one, ()):
-            views = {v for base, v in views_of(case.facts.op(row)) if base == one} - found
-            found |= views
-            queue += views
+        for row in facts.users.get(one, ()):
+            if names[row] in viewing:
+                views = {v for base, v in views_of(facts.op(row)) if base == one} - found
+                found |= views
+                queue += views
     return found
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import is_use
 from gradpm.diagnose.paths import path_to
 from gradpm.diagnose.rules import unused
 from gradpm.diagnose.words import place
-from gradpm.trace.schema import Op
 
 
 @dataclass
@@ -57,37 +54,12 @@ def tell_unreached(case: Case, serials: list[int]) -> None:
 
 def dead_end_row(case: Case, serial: int) -> int:
     """The last tracked op made of a parameter whose result nothing took further; else -1."""
-    return max(dead_ends(case, serial), default=-1)
+    return case.ends.last(serial)
 
 
 def dead_ends(case: Case, serial: int) -> list[int]:
     """The rows of all such ops."""
-    facts, users = case.facts, case.facts.users
-    queue, seen = [serial], {serial}
-    found: list[int] = []
-    while queue:
-        at = queue.pop()
-        for row in users.get(at, ()):
-            op = facts.op(row)
-            if not op.has(Op.OUT_REQUIRES) or (at == serial and not is_use(op, serial)):
-                continue
-            if op.has(Op.IN_STEP) or op.has(Op.SETTER):
-                continue
-            if not _goes_on(case, op.outs, row):
-                found.append(row)
-            for out in op.outs:
-                if out not in seen:
-                    seen.add(out)
-                    queue.append(out)
-    return found
-
-
-def _goes_on(case: Case, outs: tuple[int, ...], row: int) -> bool:
-    return any(
-        later > row and case.facts.op(later).has(Op.OUT_REQUIRES)
-        for out in outs
-        for later in case.facts.users.get(out, ())
-    )
+    return case.ends.all(serial)
 
 
 def dropped_at(case: Case, row: int) -> Location | None:
@@ -102,39 +74,27 @@ def forgotten_loss(case: Case, serial: int) -> int:
     teach the parameter: what is missing is that loss's backward(). It must be called
     a loss by its variable: a metric that is only printed is none.
     """
-    flow, bit = case.flow, case.flow.bit[serial]
-    mine = {
-        row
-        for row, outs in _forgotten_scalars(case)
-        if any(flow.tracked.get(out, 0) & bit for out in outs)
-    }
-    rows = mine.intersection(dead_ends(case, serial)) if mine else mine
-    if not rows:
+    row = _forgotten_row(case, serial)
+    if row < 0:
         return -1
-    facts = case.facts
-    name = case.places.received_by(facts.op(max(rows)).frame)
-    return max(rows) if "loss" in name.lower() else -1
+    name = case.places.received_by(case.facts.op(row).frame)
+    return row if "loss" in name.lower() else -1
 
 
-_scalars: WeakKeyDictionary[Case, list[tuple[int, tuple[int, ...]]]] = WeakKeyDictionary()
+def _forgotten_row(case: Case, serial: int) -> int:
+    """The last scalar made of it that nothing took further, and that still holds its history."""
+    ends, scalars = case.ends, case.ends.scalars
+    if not ends.is_made(serial):
+        row = ends.last_behind(serial, ends.behind_scalars)
+        if row < 0 or _holds(case, scalars[row], serial):
+            return row
+    mine = {row for row, outs in scalars.items() if _holds(case, outs, serial)}
+    return max(mine.intersection(ends.all(serial)), default=-1) if mine else -1
 
 
-def _forgotten_scalars(case: Case) -> list[tuple[int, tuple[int, ...]]]:
-    """Rows of scalars that nothing took further, with what backward() was not called on.
-
-    Looked for once: there are few, and thousands of parameters may ask.
-    """
-    found = _scalars.get(case)
-    if found is None:
-        facts = case.facts
-        roots = {root for call in facts.backwards for root in call.roots}
-        found = _scalars[case] = [
-            (op.row, tuple(out for out in op.outs if out not in roots))
-            for op in facts.ops()
-            if op.has(Op.OUT_REQUIRES) and op.id <= case.flow.horizon and _is_scalar(case, op)
-            if not _goes_on(case, op.outs, op.row)
-        ]
-    return found
+def _holds(case: Case, outs: tuple[int, ...], serial: int) -> bool:
+    flow = case.flow
+    return any(flow.tracked.get(out, 0) & flow.bit[serial] for out in outs)
 
 
 def _is_scalar(case: Case, op: OpRow) -> bool:
