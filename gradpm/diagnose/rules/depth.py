@@ -9,6 +9,7 @@ from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity, Step
+from gradpm.diagnose.origin import LAYERS
 from gradpm.diagnose.rules import diverging
 from gradpm.diagnose.watched import Measured
 from gradpm.diagnose.words import place, spoken
@@ -22,6 +23,22 @@ RECOVERED = 1e3
 FEWEST = 4  # layers, or passes through one
 SHARE = 0.8
 MOVES = frozenset("T Transpose Permute View Expand AccumulateGrad Unsqueeze Squeeze".split())
+SHRINKING = (
+    "use relu or gelu with normalisation or residual connections, and initial weights of "
+    "standard deviation about 1 / sqrt(inputs)",
+    "use a gated cell (LSTM, GRU) in place of this step, or feed what comes in at the start to "
+    "the later steps too",
+    "keep the factor of each pass near 1, or let the value go by a shorter way (a residual "
+    "connection) as well",
+)
+GROWING = (
+    "draw the weights with standard deviation sqrt(2 / inputs), and clip the gradient norm before "
+    "the step",
+    "start the recurrent matrix as an orthogonal one with gain 1 and use a bounded or gated cell, "
+    "and clip the gradient norm before the step",
+    "keep the factor of each pass at or below 1 (a smaller time step), or detach between passes "
+    "so that fewer are behind each loss, and clip the gradient norm before the step",
+)
 
 
 @dataclass
@@ -34,6 +51,8 @@ class Chain:
     total: float  # log of the last one's norm over the first one's
     gain: float  # log of what this line's own nodes multiplied by
     norms: list[float]
+    weighted: bool = True  # the line multiplies by matrices
+    again: bool = False  # the same modules in each pass
 
     @property
     def factor(self) -> float:
@@ -70,8 +89,9 @@ def find(case: Case) -> None:
 def _chains(case: Case, call: Backward) -> list[Chain]:
     """Nodes of one kind made by one line of the user's, at least FEWEST times."""
     nodes = case.watched.of(call)
-    groups: dict[tuple[str, int, str], list[tuple[Measured, OpRow]]] = {}
+    groups: dict[tuple[str, int, tuple[int, int], str], list[tuple[Measured, OpRow]]] = {}
     gains: dict[tuple[str, int], float] = {}
+    weights: dict[tuple[str, int], list[int]] = {}  # of each pass that multiplies by some
     for node in nodes:
         if not node.looked or node.kind in MOVES or node.seq < 0:
             continue
@@ -79,11 +99,15 @@ def _chains(case: Case, call: Backward) -> list[Chain]:
         op = case.facts.op(row) if row >= 0 else None
         user = case.places.frame(op.frame if op is not None else 0)
         if op is not None and user is not None:
-            groups.setdefault((user.path, user.line, node.kind), []).append((node, op))
+            span = user.column, user.end_column  # a line may hold two of a kind
+            own = user.path, user.line, span, node.kind
+            groups.setdefault(own, []).append((node, op))
             key = user.path, user.line
+            if op.name in LAYERS:
+                weights.setdefault(key, []).append(op.ins[1] if len(op.ins) > 1 else 0)
             gains[key] = gains.get(key, 0.0) + _gain(nodes, node)
     chains = []
-    for (path, line, _), members in groups.items():
+    for (path, line, _, _), members in groups.items():
         members.sort(key=lambda pair: -pair[0].seq)
         norms = [node.norm for node, _ in members]
         if len(members) >= FEWEST and norms[0] > 0.0:
@@ -91,7 +115,13 @@ def _chains(case: Case, call: Backward) -> list[Chain]:
             gain = gains[path, line]
             ops = [op for _, op in members]
             labels = _labels(case, ops)
-            chains.append(Chain(ops[0].frame, labels, len(members), total, gain, norms))
+            own_weights = weights.get((path, line), [])
+            again = 2 * len(set(own_weights)) <= len(own_weights)
+            chains.append(
+                Chain(
+                    ops[0].frame, labels, len(members), total, gain, norms, bool(own_weights), again
+                )
+            )  # fmt: skip
     return chains
 
 
@@ -136,17 +166,17 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
     who = case.words.who(subjects, serials)
     norms = [call.grads[s].norm for s in serials if s in call.grads]
     largest = max(grad.norm for grad in call.grads.values())
+    get = "gets" if len(subjects) == 1 else "get"
     case.finding(
         "GP304",
         Severity.ERROR,
         f"The gradient vanishes over depth: each of {chain.count} passes through "
         f"{place(culprit)} multiplies it by {chain.factor:.2g}",
-        f"From the loss to the first of the {chain.count} layers at {place(culprit)} the gradient "
-        f"shrinks by a factor of {math.exp(chain.total):.1e}. {who[0].upper() + who[1:]} "
-        f"{'gets' if len(subjects) == 1 else 'get'} gradients of norm {min(norms):.1e} to "
-        f"{max(norms):.1e}, where the largest is {largest:.1e}: too small to learn from.",
-        "use relu or gelu with normalisation or residual connections, and initial weights of "
-        "standard deviation about 1 / sqrt(inputs)",
+        f"From the loss to the first of the {chain.count} passes through {place(culprit)} "
+        f"the gradient shrinks by a factor of {math.exp(chain.total):.1e}. "
+        f"{who[0].upper() + who[1:]} {get} {_sizes(norms)}, where the largest is {largest:.1e}: "
+        "too small to learn from.",
+        _cure(chain, SHRINKING),
         subjects=subjects,
         locations=[culprit, case.places.of(call.frame, "backward"), *_made(case, serials[0])],
         path=_plot(chain),
@@ -154,6 +184,20 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain]) -> bool:
         backwards=case.loop.first_fresh.get(serials[0], 0),
     )
     return True
+
+
+def _sizes(norms: list[float]) -> str:
+    """`gradients of norm 1e-12 to 1e-9`, or that they were rounded to nothing."""
+    if not max(norms, default=0.0):
+        return "gradients that are rounded to 0"
+    return f"gradients of norm {min(norms):.1e} to {max(norms):.1e}"
+
+
+def _cure(chain: Chain, cures: tuple[str, str, str]) -> str:
+    """For layers of their own, for one layer in every step, for a line without weights."""
+    if not chain.weighted:
+        return cures[2]
+    return cures[1] if chain.again else cures[0]
 
 
 def _tiny(case: Case, serial: int) -> bool:
@@ -188,8 +232,7 @@ def _exploding(case: Case, call: Backward, chains: list[Chain]) -> bool:
         f"From the loss to the first of the {chain.count} passes through {place(culprit)} the "
         f"gradient grows by a factor of {math.exp(min(chain.total, 700)):.1e}; "
         f"{who} {'gets' if len(subjects) == 1 else 'get'} gradients of norm up to {largest:.1e}.",
-        "draw the weights with standard deviation sqrt(2 / inputs) (orthogonal for a recurrent "
-        "matrix), and clip the gradient norm before the step",
+        _cure(chain, GROWING),
         subjects=subjects,
         locations=[culprit, *_made(case, serials[0]), case.places.of(call.frame, "backward")],
         path=_plot(chain),
