@@ -21,6 +21,7 @@ EXPECTED = {
     "softmax_of_nothing": ("GP301", NET, 2, "-inf throughout"),
     "hidden_overflow": ("GP301", NET, 6, "overflows"),
     "root_of_zero": ("GP302", TWO, 31, "0 at 1 of 8 places"),
+    "root_behind_where": ("GP302", "gain", 1, "0 times infinity is NaN"),
     "rounded": ("GP303", "codec.encode.weight codec.encode.bias", 1, "6 of 6"),
     "dead_relu": ("GP303", "net.hidden.weight net.hidden.bias net.out.weight", 1, "negative"),
     "infinite_record": ("GP301", NET, 2, "brought into torch"),
@@ -32,6 +33,10 @@ EXPECTED = {
     ),
     "own_backward": ("GP302", "net.0.weight", 3, "divides by 0"),
     "one_class": ("GP303", NET, 1, "single class"),
+    "softmax_over_the_batch": ("GP303", NET, 1, "dimension 0, of size 1"),
+    "softmax_module": ("GP303", NET, 1, "dimension 0, of size 1"),
+    "squared_in_half": ("GP301", NET, 5, "Likely, the product"),
+    "stiff_steps": ("GP305", "stiffness", 1, "the 10 passes"),
     "descent_by_hand": ("GP305", "weight", 1, "overshoots"),
     "overshooting": ("GP305", NET, 1, "learning rate"),
 }

@@ -6,9 +6,11 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward
+from gradpm.diagnose.origin import LAYERS
 from gradpm.diagnose.watched import kind_of
 from gradpm.trace.schema import Op, Table
 
@@ -29,6 +31,8 @@ class Chain:
     total: float  # log of the last one's norm over the first one's
     gain: float  # log of what this line's own nodes multiplied by
     norms: list[float]
+    weighted: bool  # the line multiplies by matrices
+    again: bool  # the same modules in each pass
 
     @property
     def factor(self) -> float:
@@ -65,7 +69,7 @@ def chains_of(case: Case, call: Backward) -> list[Chain]:
 
     A graph may have a million nodes, so this reads columns and makes an object of none.
     """
-    passes, gains = _passes(case, call)
+    passes, gains, weights = _passes(case, call)
     stacks = case.trace.table(Table.OP)["frame"]
     chains = []
     for one in passes:
@@ -76,15 +80,24 @@ def chains_of(case: Case, call: Backward) -> list[Chain]:
         if norms[0] > 0.0:
             total = _log(norms[-1]) - _log(norms[0])
             rows = [one.rows[at] for at in order]
-            chains.append(Chain(stacks[rows[0]], rows, len(rows), total, gains[one.line], norms))
+            own = weights.get(one.line, [])
+            again = 2 * len(set(own)) <= len(own)
+            chain = (stacks[rows[0]], rows, len(rows), total, gains[one.line], norms)
+            chains.append(Chain(*chain, bool(own), again))
     return chains
 
 
-def _passes(case: Case, call: Backward) -> tuple[list[_Pass], dict[tuple[str, int], float]]:
-    """The nodes by line and kind; and by line the log of what its nodes multiply by."""
+def _passes(
+    case: Case, call: Backward
+) -> tuple[list[_Pass], dict[tuple[str, int], float], dict[tuple[str, int], list[int]]]:
+    """The nodes by place in a line and kind; and by line what its nodes have to do with.
+
+    That is the log of what they multiply by, and the weights of those that multiply by some.
+    """
     lines = _Lines(case)
-    passes: dict[tuple[tuple[str, int], str], _Pass] = {}
+    passes: dict[tuple[Any, ...], _Pass] = {}
     gains: dict[tuple[str, int], float] = {}
+    weights: dict[tuple[str, int], list[int]] = {}
     known: dict[tuple[int, int], _Pass | None] = {}  # by stack and name, asked for by the million
     stacks = case.trace.table(Table.OP)["frame"]
     for name, seq, norm, onward in _measured(case, call):
@@ -92,9 +105,9 @@ def _passes(case: Case, call: Backward) -> tuple[list[_Pass], dict[tuple[str, in
         stack = stacks[row] if row >= 0 else 0
         key = stack, name
         if key not in known:
-            line = lines.at(stack)
+            at = lines.at(stack)
             kind = kind_of(case.trace.string(name))
-            one = passes.setdefault((line, kind), _Pass([], [], [], line)) if line else None
+            one = passes.setdefault((at, kind), _Pass([], [], [], at[:2])) if at else None
             known[key] = one
         found = known[key]
         if found is not None:
@@ -103,7 +116,10 @@ def _passes(case: Case, call: Backward) -> tuple[list[_Pass], dict[tuple[str, in
             found.norms.append(norm)
             gain = _log(onward) - _log(norm) if onward is not UNKNOWN and norm > 0 else 0.0
             gains[found.line] = gains.get(found.line, 0.0) + gain
-    return list(passes.values()), gains
+            weight = lines.weight_of(row)
+            if weight is not None:
+                weights.setdefault(found.line, []).append(weight)
+    return list(passes.values()), gains, weights
 
 
 def _measured(case: Case, call: Backward) -> Iterator[tuple[int, int, float, float]]:
@@ -143,6 +159,9 @@ class _Lines:
         self._case = case
         self._seqs, self._rows = case.graphs.sequence()
         self._flags, self._inside = case.facts.op_flags, int(Op.IN_FUNCTION)
+        ops = case.trace.table(Table.OP)
+        self._names, (self._starts, self._ins) = ops["name"], ops.ragged("in")
+        self._layers: dict[int, bool] = {}  # by the string of the op's name
 
     def row_of(self, seq: int) -> int:
         """The row of the op; -1 when none is known."""
@@ -152,10 +171,22 @@ class _Lines:
         row = self._rows[at]
         return self._case.graphs.outside_function(row) if self._flags[row] & self._inside else row
 
-    def at(self, stack: int) -> tuple[str, int] | None:
-        """File and line of a stack."""
+    def at(self, stack: int) -> tuple[str, int, int, int] | None:
+        """File, line and columns of a stack: a line may hold two ops of a kind."""
         frame = self._case.places.frame(stack)
-        return (frame.path, frame.line) if frame is not None else None
+        return (frame.path, frame.line, frame.column, frame.end_column) if frame else None
+
+    def weight_of(self, row: int) -> int | None:
+        """The serial of what an op of a layer multiplies by; None for other ops."""
+        if row < 0:
+            return None
+        name = self._names[row]
+        if name not in self._layers:
+            self._layers[name] = self._case.trace.string(name) in LAYERS
+        if not self._layers[name]:
+            return None
+        first, end = self._starts[row], self._starts[row + 1]
+        return self._ins[first + 1] if end > first + 1 else 0
 
 
 def _log(norm: float) -> float:

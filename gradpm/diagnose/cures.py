@@ -43,7 +43,8 @@ ARC = Cure(
 EXPONENTIAL = Cure(
     "above 88 (float32) the exponential overflows to inf",
     "its derivative is its own value",
-    "subtract the maximum first, or use softmax, log_softmax, logsumexp or softplus",
+    "bound what goes in, x.clamp(max=30), or scale it down; in place of a sum of exponentials use "
+    "softmax or logsumexp, which subtract the maximum first",
 )
 SOFTMAX = Cure(
     "over a row that is -inf throughout, the softmax is 0 / 0 = NaN",

@@ -20,6 +20,7 @@ from gradpm.diagnose.rules import (
     partly_used,
     raised,
     stepping,
+    thrown_away,
     unseen,
     updating,
     zero,
@@ -31,8 +32,8 @@ from gradpm.trace.model import Trace
 RULES = (
     no_graph.find, raised.find, ownership.find, non_leaf.find, cleared.in_backward, missing.find,
     partly_used.find, given_none.find, frozen.find, nonfinite.find, unseen.find, no_backward.find,
-    stepping.find, cleared.between_backwards, updating.find, overwritten.find, zeroing.find,
-    zero.find, depth.find, growth.find,
+    thrown_away.find, stepping.find, cleared.between_backwards, updating.find, overwritten.find,
+    zeroing.find, zero.find, depth.find, growth.find,
 )  # fmt: skip
 
 

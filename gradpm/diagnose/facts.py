@@ -133,6 +133,7 @@ class Optimizer:
     op: int
     params: dict[int, int] = field(default_factory=dict)  # serial -> op id when it was given
     options: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[list[int]] = field(default_factory=list)  # serials, a list for each of `options`
     steps: list[Event] = field(default_factory=list)
     stepped: list[Event] = field(default_factory=list)
     zeroed: list[Event] = field(default_factory=list)
@@ -389,12 +390,13 @@ def _groups(optimizer: Optimizer, event: Event) -> None:
     groups = event.detail.get("groups")
     if not isinstance(groups, list):
         return
-    optimizer.options = []
+    optimizer.options, optimizer.groups = [], []
     for group in groups:
         if not isinstance(group, dict):
             continue
         options = group.get("options")
         optimizer.options.append(options if isinstance(options, dict) else {})
-        for serial in group.get("params") or ():
-            if isinstance(serial, int):
-                optimizer.params.setdefault(serial, event.op)
+        members = [s for s in group.get("params") or () if isinstance(s, int)]
+        optimizer.groups.append(members)
+        for serial in members:
+            optimizer.params.setdefault(serial, event.op)

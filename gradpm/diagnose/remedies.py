@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.killers import Kill, Remedy, kill_of, remedy_of
+from gradpm.diagnose.single import is_over_one, remedy_over_one
 from gradpm.diagnose.words import quoted
 from gradpm.trace.schema import LeafKind
 
-ALONE = frozenset("Softmax LogSoftmax SafeSoftmax".split())
+ROUNDING = frozenset("floor ceil trunc fix".split())
 
 
 def remedy_for(case: Case, op: OpRow, kind: str) -> Remedy:
     """Why, and the cure, for this op."""
-    if _is_over_one(case, op, kind):
-        return Remedy(
-            "it goes over a single class, and the softmax of one number is always 1",
-            "use sigmoid with binary_cross_entropy_with_logits for a single output, or give the "
-            "last layer one output for each class",
-        )
+    if is_over_one(case, op, kind):
+        return remedy_over_one(case, op)
     if op.name == "grid_sample":
         return Remedy(
             "every point of the grid lies outside the image, in the zero padding",
@@ -31,16 +30,10 @@ def remedy_for(case: Case, op: OpRow, kind: str) -> Remedy:
         )
     if kill_of(kind) in (Kill.PRODUCT, Kill.MATRIX):
         return _by_factor(case, op, kind)
-    return remedy_of(kind)
-
-
-def _is_over_one(case: Case, op: OpRow, kind: str) -> bool:
-    """Whether it is a softmax over a single number, which is 1 whatever that number is."""
-    if kind not in ALONE or not op.ins:
-        return False
-    shape = case.facts.spec_of(op.ins[0]).shape
-    classes = 1 if op.name == "cross_entropy" and len(shape) > 1 else -1
-    return bool(shape) and shape[classes] == 1
+    found = remedy_of(kind)
+    if op.name in ROUNDING:
+        return replace(found, fix=found.fix.replace("x.round()", f"x.{op.name}()"))
+    return found
 
 
 def _by_factor(case: Case, op: OpRow, kind: str) -> Remedy:
@@ -48,8 +41,7 @@ def _by_factor(case: Case, op: OpRow, kind: str) -> Remedy:
     if len(op.ins) == 1:
         return Remedy(
             "the number it is multiplied by is 0",
-            "look at how that factor is computed: it was 0 each time (integer division is a "
-            "usual reason)",
+            "look at how that factor is computed (integer division is a usual reason)",
         )
     leaves = case.trace.leaves
     if kill_of(kind) is Kill.MATRIX:

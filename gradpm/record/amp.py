@@ -7,6 +7,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from gradpm.record.quiet import quiet
 from gradpm.record.tracebacks import strip
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def _scaler(patches: Patches) -> None:
 
     def told(scaler: Any, optimizer: Any, steps: int, frame: Any) -> None:
         detail = {"scaler": scalers.id(scaler), "skipped": recorder.steps == steps}
+        if detail["skipped"]:  # it has just asked the device for `found_inf`: no wait more
+            with quiet():
+                detail["scale"] = scaler.get_scale()
         recorder.event("scaler.step", frame, recorder.optimizers.made(optimizer, frame), detail)
 
     @functools.wraps(original)

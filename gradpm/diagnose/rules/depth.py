@@ -19,6 +19,22 @@ VANISHED = 1e-6
 EXPLODED = 1e4
 LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
 SHARE = 0.8
+SHRINKING = (
+    "use relu or gelu with normalisation or residual connections, and initial weights of "
+    "standard deviation about 1 / sqrt(inputs)",
+    "use a gated cell (LSTM, GRU) in place of this step, or feed what comes in at the start to "
+    "the later steps too",
+    "keep the factor of each pass near 1, or let the value go by a shorter way (a residual "
+    "connection) as well",
+)
+GROWING = (
+    "draw the weights with standard deviation sqrt(2 / inputs), and clip the gradient norm before "
+    "the step",
+    "start the recurrent matrix as an orthogonal one with gain 1 and use a bounded or gated cell, "
+    "and clip the gradient norm before the step",
+    "keep the factor of each pass at or below 1 (a smaller time step), or detach between passes "
+    "so that fewer are behind each loss, and clip the gradient norm before the step",
+)
 
 
 def find(case: Case) -> None:
@@ -66,17 +82,17 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain], serials: list[in
     who = case.words.who(subjects, serials)
     norms = [call.grads[s].norm for s in serials if s in call.grads]
     largest = max(grad.norm for grad in call.grads.values())
+    get = "gets" if len(subjects) == 1 else "get"
     case.finding(
         "GP304",
         Severity.ERROR,
         f"The gradient vanishes over depth: each of {chain.count} passes through "
         f"{place(culprit)} multiplies it by {chain.factor:.2g}",
-        f"From the loss to the first of the {chain.count} layers at {place(culprit)} the gradient "
-        f"shrinks by a factor of {math.exp(chain.total):.1e}. {who[0].upper() + who[1:]} "
-        f"{'gets' if len(subjects) == 1 else 'get'} gradients of norm {min(norms):.1e} to "
-        f"{max(norms):.1e}, where the largest is {largest:.1e}: too small to learn from.",
-        "use relu or gelu with normalisation or residual connections, and initial weights of "
-        "standard deviation about 1 / sqrt(inputs)",
+        f"From the loss to the first of the {chain.count} passes through {place(culprit)} "
+        f"the gradient shrinks by a factor of {math.exp(chain.total):.1e}. "
+        f"{who[0].upper() + who[1:]} {get} {_sizes(norms)}, where the largest is {largest:.1e}: "
+        "too small to learn from.",
+        _cure(chain, SHRINKING),
         subjects=subjects,
         locations=[culprit, case.places.of(call.frame, "backward"), *_made(case, serials[0])],
         path=_plot(case, chain),
@@ -84,6 +100,20 @@ def _vanishing(case: Case, call: Backward, chains: list[Chain], serials: list[in
         backwards=case.loop.first_fresh.get(serials[0], 0),
     )
     return True
+
+
+def _sizes(norms: list[float]) -> str:
+    """`gradients of norm 1e-12 to 1e-9`, or that they were rounded to nothing."""
+    if not max(norms, default=0.0):
+        return "gradients that are rounded to 0"
+    return f"gradients of norm {min(norms):.1e} to {max(norms):.1e}"
+
+
+def _cure(chain: Chain, cures: tuple[str, str, str]) -> str:
+    """For layers of their own, for one layer in every step, for a line without weights."""
+    if not chain.weighted:
+        return cures[2]
+    return cures[1] if chain.again else cures[0]
 
 
 def _tiny(case: Case, serial: int) -> bool:
@@ -115,8 +145,7 @@ def _exploding(case: Case, call: Backward, chains: list[Chain], serials: list[in
         f"From the loss to the first of the {chain.count} passes through {place(culprit)} the "
         f"gradient grows by a factor of {math.exp(min(chain.total, 700)):.1e}; "
         f"{who} {'gets' if len(subjects) == 1 else 'get'} gradients of norm up to {largest:.1e}.",
-        "draw the weights with standard deviation sqrt(2 / inputs) (orthogonal for a recurrent "
-        "matrix), and clip the gradient norm before the step",
+        _cure(chain, GROWING),
         subjects=subjects,
         locations=[culprit, *_made(case, serials[0]), case.places.of(call.frame, "backward")],
         path=_plot(case, chain),

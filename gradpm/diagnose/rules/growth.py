@@ -187,5 +187,6 @@ def _cure(case: Case, op: OpRow, name: str, retained: bool) -> str:
         several = op.name in ("lstm", "lstm_cell")
         cut = f"tuple(h.detach() for h in {name})" if several else f"{name}.detach()"
         return f"detach it between steps: `{name} = {cut}`, and drop retain_graph=True"
-    how = ".item()" if scalar else ".detach()"
-    return f"add the numbers, not the tensors: use {how} on what goes into `{name}`"
+    if scalar:
+        return f"add the numbers, not the tensors: use .item() on what goes into `{name}`"
+    return f"let `{name}` take in values alone: use .detach() on what goes into it"

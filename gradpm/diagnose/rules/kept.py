@@ -8,7 +8,7 @@ from collections import Counter
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity, Subject
-from gradpm.diagnose.words import place
+from gradpm.diagnose.words import is_nameless, place, quoted
 from gradpm.trace.model import Event
 from gradpm.trace.schema import FileKind
 
@@ -31,8 +31,11 @@ def find(case: Case) -> None:
         return
     holder = str(last.detail.get("holder") or "")
     made = case.places.of(frame, "made")
-    name = case.words.tensor_name(kept[0].outs[0])
     line = _keeping_line(case, kept[0], holder) or made
+    name = case.words.tensor_name(kept[0].outs[0])
+    if is_nameless(name):
+        name = _stored(case, line) or "it"
+    scalar = not case.facts.spec_of(kept[0].outs[0]).shape
     calls = case.facts.accumulating
     nodes = next((call.nodes for call in calls if call.nodes), 0)
     graph = f"the graph of about {nodes} nodes" if nodes else "the graph"
@@ -41,13 +44,16 @@ def find(case: Case) -> None:
     case.finding(
         "GP407",
         Severity.ERROR,
-        f"`{holder or name}` keeps the graph of every step alive: {place(line)} stores `{name}` "
-        "with its history",
+        f"`{holder or name}` keeps the graph of every step alive: {place(line)} stores "
+        f"{quoted(name)} with its history",
         f"After {last.backward} calls of backward() {_count(last)} tensors of earlier steps still "
         f"lived, each with {graph} behind it, those of {place(made)} above all; after "
         f"{events[0].backward} calls there were {_count(events[0])}. Memory grows for as long as "
         "the run lasts.",
-        f"store the number or the values: `{name}.item()`, or `{name}.detach()`",
+        f"store the number: `{name}.item()`, or `{name}.detach()`"
+        if scalar and name != "it"
+        else f"store {f'`{name}.detach()`' if name != 'it' else 'it detached'} at {place(line)}, "
+        "which keeps the values and lets the graph go",
         subjects=subjects,
         locations=[line, made],
         backward=events[0].backward,
@@ -91,6 +97,15 @@ def _keeping_line(case: Case, op: OpRow, holder: str) -> Location | None:
         return None
     (path, line), _ = scores.most_common(1)[0]
     return case.places.line(path, line, "culprit")
+
+
+def _stored(case: Case, line: Location | None) -> str:
+    """What the statement of a line puts into a container, where that is a variable."""
+    statement = case.places.code(line.file).statement(line.line) if line is not None else None
+    value = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
+    if isinstance(value, ast.Call) and isinstance(statement, ast.Expr):
+        value = value.args[-1] if value.args else None
+    return ast.unparse(value) if isinstance(value, (ast.Name, ast.Attribute)) else ""
 
 
 def _keeps(node: ast.stmt, field: str) -> int:

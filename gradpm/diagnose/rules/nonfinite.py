@@ -9,6 +9,7 @@ from gradpm.diagnose import functions
 from gradpm.diagnose.ancestry import ancestors, descendants, scaled_by_torch
 from gradpm.diagnose.born import first_bad
 from gradpm.diagnose.case import Case
+from gradpm.diagnose.chosen import chosen_after
 from gradpm.diagnose.cures import Cure, cure_of, is_risky
 from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Severity, Step, Subject
@@ -133,18 +134,20 @@ def _forward(case: Case, call: Backward, serials: list[int], behind: OpRow | Non
     value = "NaN" if call.loss != call.loss else "infinite"
     step = f"call {call.number + 1}" if call.number else "the very first call"
     held = "held" if born.what.startswith("the data") else "made"
-    result = (
-        f"the result of {born.what} at {place(culprit)} is not finite, though its inputs are"
-        f"{born.seen}: {born.why}"
+    result = f"the result of {born.what} at {place(culprit)} is not finite, " + (
+        f"though its inputs are{born.seen}: {born.why}"
+        if born.sure
+        else f"and nothing that led there was seen to be so before{born.seen}. Likely, {born.why}"
     )
+    made = held if born.sure else f"most likely {held}"
     path = _path(case, call, told, born.row, "the first bad number")
     case.finding(
         "GP301",
         _severity(case, call, serials),
-        f"{loss} is {value}: {born.what} at {place(culprit)} {held} the first number that is "
+        f"{loss} is {value}: {born.what} at {place(culprit)} {made} the first number that is "
         "not finite"
         if behind is None
-        else f"{born.what} at {place(culprit)} {held} the first number that is not finite, and "
+        else f"{born.what} at {place(culprit)} {made} the first number that is not finite, and "
         f"{spoken(behind)} spreads it backward",
         f"At {step} of backward() {born.story or result}. From there it spreads into "
         f"{f'{loss} and ' if behind is None else ''}the gradients.",
@@ -238,6 +241,7 @@ def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: 
     if written is not None:
         written = replace(written, role="its backward")
         cure = _cure_of_function(made.op, place(written))
+    hidden, told, otherwise = chosen_after(case, made.op)
     subjects = words.parameters(serials)
     who = words.who(subjects, serials)
     loss = loss_name(case, call)
@@ -251,12 +255,12 @@ def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: 
         f"The gradient of {who} is {value}: {surely}the backward of {spoken(made.op)} at "
         f"{place(culprit)} made it",
         f"{loss} is finite in call {call.number + 1} of backward(), yet {surely}the derivative "
-        f"of {spoken(made.op)} at {place(culprit)} is not{_range(made)}: {cure.derivative}. What "
-        f"is behind it on the way to {who} becomes {value}, and after the step so do the "
+        f"of {spoken(made.op)} at {place(culprit)} is not{_range(made)}: {cure.derivative}.{told} "
+        f"What is behind it on the way to {who} becomes {value}, and after the step so do the "
         "parameters.",
-        cure.fix,
+        otherwise or cure.fix,
         subjects=subjects,
-        locations=[culprit, at, written],
+        locations=[culprit, at, written, hidden],
         path=path,
         backward=call.number + 1,
         backwards=max(_count(case), 1),

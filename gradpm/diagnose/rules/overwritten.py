@@ -1,4 +1,4 @@
-"""GP405: what each step changed is overwritten before anything has used it."""
+"""GP405: what each step changed is overwritten before anything but a look has used it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ OVERWRITING = frozenset(
     eye_ dirac_ orthogonal_ sparse_ xavier_uniform_ xavier_normal_ kaiming_uniform_
     kaiming_normal_ random_ exponential_ bernoulli_""".split()
 )
+SHOWN = frozenset("item __float__ __format__ tolist __bool__ __int__".split())
+LOOKING = SHOWN | frozenset(
+    """pow square abs sum norm linalg_norm linalg_vector_norm vector_norm mean std var max min amax
+    amin sqrt sub add __radd__ __add__ stack isfinite isnan isinf all any float
+    _foreach_norm""".split()
+)
+LONGEST_LOOK = 1000  # ops
 TOGETHER = frozenset("_foreach_copy_ _foreach_zero_".split())
 
 
@@ -56,7 +63,8 @@ def _undone(case: Case, serial: int, windows: list[tuple[int, int]]) -> list[OpR
     for first, end in windows:
         at = bisect.bisect_left(rows, facts.row_at(first))
         later = map(rows.__getitem__, range(at, len(rows)))
-        op = next((o for row in later if _touches(o := facts.op(row))), None)
+        touching = (o for row in later if _touches(o := facts.op(row)))
+        op = next((o for o in touching if not _is_look(case, o)), None)
         if op is not None and op.id < end and _overwrites(op, aliases):
             found.append(op)
         elif not found:
@@ -85,6 +93,22 @@ def _touches(op: OpRow) -> bool:
     if op.has(ELSEWHERE) or op.has(Op.UNSEEN) or op.name in NO_VALUE:
         return False
     return op.name in OVERWRITING or not (op.has(Op.SETTER) or views_of(op))
+
+
+def _is_look(case: Case, op: OpRow) -> bool:
+    """Whether a read leads to a number to be shown, a norm say, and to nothing else."""
+    if op.name in SHOWN:
+        return False  # of the parameter itself: the number is what was wanted
+    queue, seen = [op], {op.row}
+    for one in queue:
+        if one.name not in LOOKING or one.has(Op.OUT_REQUIRES) or len(queue) > LONGEST_LOOK:
+            return False
+        for serial in one.outs:
+            for row in case.facts.users.get(serial, ()):
+                if row not in seen:
+                    seen.add(row)
+                    queue.append(case.facts.op(row))
+    return True
 
 
 def _overwrites(op: OpRow, aliases: set[int]) -> bool:
@@ -126,9 +150,9 @@ def _tell(case: Case, optimizer: Optimizer, found: dict[int, list[OpRow]], steps
         "GP405",
         Severity.ERROR,
         f"What `{name}` learns is overwritten: {place(culprit)} fills {who} anew after each step",
-        f"The step at {place(stepped)} updates {who}, and before anything reads the new values "
-        f"{place(culprit)} puts others in their place, in {count} of {steps} steps. So training "
-        "begins anew each time, and nothing is learnt.",
+        f"The step at {place(stepped)} updates {who}, and before anything computes with the new "
+        f"values {place(culprit)} puts others in their place, in {count} of {steps} steps. So "
+        "training begins anew each time, and nothing is learnt.",
         f"move {place(culprit)} out of the loop, before the first step",
         subjects=subjects,
         locations=[culprit, stepped, places.of(optimizer.frame, "optimizer")],

@@ -184,28 +184,30 @@ def _tell_left_out(case: Case, group: Strays) -> None:
     module = words.root_module(group.serials) or subjects[0].name
     thawed = _thawing(case, group) if group.why == "thawed" else None
     calls = case.loop.first_fresh[group.serials[0]]
+    alone = len(subjects) == 1
+    them, one = ("it", "this one") if alone else ("them", "one of them")
     because = {
         "late": f"They came at {place(created)}, after `{name}` had been built.",
         "thawed": f"When `{name}` was built they did not require grad; {place(thawed)} "
         "unfroze them later.",
         "unlisted": "The module that uses them does not list them among its parameters() "
         "(a plain list or dict of modules is not registered), so the optimizer never saw them.",
-        "left out": f"None of the tensors given to `{name}` is one of them.",
+        "left out": f"None of the tensors given to `{name}` is {one}"
+        f"{_twin(case, group.optimizer)}.",
     }[group.why]
     fix = {
         "late": f"make them before `{name}` is built, or call `{name}.add_param_group`",
         "thawed": f'call `{name}.add_param_group({{"params": {module}.parameters()}})` '
         "where they are unfrozen",
         "unlisted": "keep them in an nn.ModuleList, nn.ModuleDict or nn.ParameterList",
-        "left out": f"give them to `{name}` too, or freeze them with requires_grad_(False) if "
-        "they are not meant to learn",
+        "left out": f"give {them} to `{name}` too, or freeze {them} with requires_grad_(False) if "
+        f"{'it is' if alone else 'they are'} not meant to learn",
     }[group.why]
     severity = Severity.WARNING if group.why == "left out" else Severity.ERROR
     case.finding(
         "GP401",
         severity,
-        f"No optimizer owns {who}: `{name}` at {place(culprit)} was built without "
-        f"{'it' if len(subjects) == 1 else 'them'}",
+        f"No optimizer owns {who}: `{name}` at {place(culprit)} was built without {them}",
         f"{who[0].upper() + who[1:]} got gradients in {calls} calls, and no optimizer applies "
         f"them. {because}",
         fix,
@@ -214,6 +216,15 @@ def _tell_left_out(case: Case, group: Strays) -> None:
         backward=replaced.first_fresh(case, group.serials[0]) + 1,
         backwards=calls,
     )
+
+
+def _twin(case: Case, optimizer: Optimizer) -> str:
+    """`: they are those of opt_g`, where another optimizer was given the very same ones."""
+    for other in case.facts.optimizers:
+        if other is not optimizer and other.params.keys() == optimizer.params.keys():
+            name = case.places.target(other.frame) or other.type
+            return f": they are the same ones that `{name}` has"
+    return ""
 
 
 def _thawing(case: Case, group: Strays) -> Location | None:

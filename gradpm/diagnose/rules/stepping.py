@@ -9,10 +9,12 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.loop import Clearing, Step
+from gradpm.diagnose.moved import is_moved
 from gradpm.diagnose.rules.unstepped import in_its_place
 from gradpm.diagnose.words import place
 
 SHARE = 0.4  # of an optimizer's steps; below it a program may have its reasons
+FEW = 3  # steps that tell whether an optimizer does without `.grad`
 
 
 @dataclass
@@ -83,8 +85,20 @@ def _judge(case: Case, idle: Idle) -> None:
         _tell_idle(case, idle, [step for step, _ in idle.early], early=True)
     elif _stands_in(case, idle):
         return  # the optimizer that never steps is to be told of
+    elif all(step.without for step in idle.steps) and _moves(case, idle):
+        return  # it takes its gradients from elsewhere
     elif len(idle.stale) >= max(2, SHARE * total) and _ever(case, idle.optimizer):
         _tell_idle(case, idle, idle.stale, early=False)
+
+
+def _moves(case: Case, idle: Idle) -> bool:
+    """Whether a step changes its parameters all the same: it was handed gradients otherwise."""
+    windows = [(s.event.op, s.done.op) for s in idle.steps[:FEW] if s.done is not None]
+    return any(
+        is_moved(case, serial, first - 1, end + 1)
+        for first, end in windows
+        for serial in idle.optimizer.params
+    )
 
 
 def _stands_in(case: Case, idle: Idle) -> bool:
@@ -147,7 +161,8 @@ def _tell_idle(case: Case, idle: Idle, steps: list[Step], *, early: bool) -> Non
         f"The gradients of the pass before are cleared at {place(cleared)}, and backward() at "
         f"{place(at)} comes only after the step: {share} steps changed nothing."
         if early
-        else f"No backward() ran since the step before, in {share} steps: "
+        else "No backward() since the step before had given its parameters a gradient, in "
+        f"{share} steps: "
         + (
             "they changed nothing."
             if empty
@@ -161,7 +176,8 @@ def _tell_idle(case: Case, idle: Idle, steps: list[Step], *, early: bool) -> Non
         f"The call `{_name(case, idle.optimizer)}.step()` at {place(culprit)} found {found}. {why}",
         f"call backward() before the step at {place(culprit)}"
         if early or empty
-        else f"remove the step at {place(culprit)}, or run backward() before it",
+        else f"let the step at {place(culprit)} run only after the backward() that feeds its "
+        f"parameters{f', at {place(at)}' if at is not None else ''}",
         subjects=subjects,
         locations=[culprit, at, cleared, *_other_steps(case, idle, wanted)],
         backward=max(first.event.backward, 1),
@@ -174,8 +190,17 @@ def _line(location: Location | None) -> tuple[str, int]:
 
 
 def _next_call(case: Case, step: Step) -> int:
-    following = case.loop.call_after(step.event.backward)
-    return following.frame if following is not None else 0
+    """The stack of the first call after a step that gives its optimizer's parameters something."""
+    own = step.optimizer.params
+    return next(
+        (
+            call.frame
+            for call in case.facts.accumulating
+            if call.number >= step.event.backward
+            and any(serial in own and grad.fresh for serial, grad in call.grads.items())
+        ),
+        0,
+    )
 
 
 def _other_steps(case: Case, idle: Idle, line: tuple[str, int]) -> list[Location]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.facts import Optimizer
-from gradpm.diagnose.finding import Severity
+from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.loop import Step, code_of
 from gradpm.diagnose.words import place
 
@@ -60,10 +61,17 @@ def tell(case: Case, optimizer: Optimizer) -> None:
         f"call `{name}.step()` after backward() at {place(at)}"
         + (f", in place of the step at {place(instead)}" if instead is not None else ""),
         subjects=subjects,
-        locations=[bare, made, at] if bare else [made, at, instead],
+        locations=[bare, replace(made, role="optimizer") if made else None, at]
+        if bare
+        else [made, at, instead],
         backward=calls[0].number + 1 if calls else None,
         backwards=len(calls),
     )
+
+
+def _second(made: Location | None) -> Location | None:
+    """Where the optimizer was made, if that is not the line to blame."""
+    return replace(made, role="optimizer") if made is not None else None
 
 
 def _unmoved(case: Case, serial: int) -> bool:

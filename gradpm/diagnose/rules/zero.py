@@ -13,6 +13,7 @@ from gradpm.diagnose.killers import Kill, kill_of
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.remedies import remedy_for
 from gradpm.diagnose.rules.switched_off import is_switched_off
+from gradpm.diagnose.single import is_over_one
 from gradpm.diagnose.watched import Measured
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState
@@ -33,6 +34,7 @@ class Killer:
     kind: str
     call: Backward
     serials: list[int] = field(default_factory=list)
+    flat: bool = False  # its derivative is 0 whatever goes in
 
 
 def find(case: Case) -> None:
@@ -106,6 +108,10 @@ def _search(case: Case, serial: int, calls: list[int]) -> Killer | None:
         leaf = next((node for node in nodes if node.leaf == serial), None)
         if leaf is None:
             continue
+        flat = _flat(case, nodes, leaf)
+        if flat is not None:
+            op = case.facts.op(case.graphs.row_of(flat.seq))
+            return Killer(op, flat.kind, call, flat=True)
         found = _climb(nodes, leaf)
         if not found:
             continue
@@ -118,6 +124,38 @@ def _search(case: Case, serial: int, calls: list[int]) -> Killer | None:
             kind = "Add"  # it makes this gradient of its inputs: those are zeros, or cancel
         return Killer(case.facts.op(row), kind, call)
     return None
+
+
+def _flat(case: Case, nodes: list[Measured], leaf: Measured) -> Measured | None:
+    """The nearest node on the way to a leaf that is flat everywhere, if every way goes by one.
+
+    A reward of 0, or a mask, may stop the gradient before it gets there in the calls that were
+    watched; nothing would have passed all the same.
+    """
+    nearest: Measured | None = None
+    seen = {leaf.at}
+    queue = [leaf.at]
+    for at in queue:
+        if not nodes[at].parents:
+            return None
+        for parent in nodes[at].parents:
+            node = nodes[parent]
+            if _is_flat(case, node):
+                nearest = nearest or node
+            elif node.alive:
+                return None
+            elif parent not in seen:
+                seen.add(parent)
+                queue.append(parent)
+    return nearest
+
+
+def _is_flat(case: Case, node: Measured) -> bool:
+    """Whether its derivative is 0 whatever goes in."""
+    row = case.graphs.row_of(node.seq)
+    if row < 0:
+        return False
+    return kill_of(node.kind) is Kill.STEP or is_over_one(case, case.facts.op(row), node.kind)
 
 
 def _climb(nodes: list[Measured], leaf: Measured) -> list[tuple[Measured, bool]]:
@@ -191,8 +229,9 @@ def _tell(case: Case, killer: Killer, wanted: dict[int, list[int]]) -> None:
         severity,
         f"The gradient of {who} is exactly zero: {spoken(killer.op)} at {place(culprit)} lets "
         "nothing through",
-        f"A gradient reaches {spoken(killer.op)} at {place(culprit)}, and nothing but zeros "
-        f"leaves it: {remedy.why}. So {who} got zeros in {count} of {total} calls of backward() "
+        f"{'Whatever' if killer.flat else 'A'} gradient reaches {spoken(killer.op)} at "
+        f"{place(culprit)}, {'' if killer.flat else 'and '}nothing but zeros leaves it: "
+        f"{remedy.why}. So {who} got zeros in {count} of {total} calls of backward() "
         "and cannot learn.",
         remedy.fix,
         subjects=subjects,

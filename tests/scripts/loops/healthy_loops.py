@@ -171,6 +171,60 @@ def latent_only():
         optimizer.step()
 
 
+class Given(torch.optim.Optimizer):
+    """An optimizer that is handed the gradients."""
+
+    def __init__(self, params):
+        super().__init__(params, {"size": 0.05})
+
+    @torch.no_grad()
+    def step(self, grads):
+        for group in self.param_groups:
+            for p, grad in zip(group["params"], grads):
+                p.data = p.data - group["size"] * grad
+
+
+def handed_the_gradients():
+    net = nn.Linear(3, 1)
+    optimizer = Given(net.parameters())
+    for _ in range(6):
+        loss = net(torch.randn(8, 3)).pow(2).mean()
+        optimizer.step(torch.autograd.grad(loss, list(net.parameters())))
+
+
+def group_at_rest_for_a_while():
+    """One group's rate is 0 at first, and another's is written as 0 throughout."""
+    late, never, head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(
+        [
+            {"params": late.parameters(), "lr": 0.0},
+            {"params": never.parameters(), "lr": 0.0},
+            {"params": head.parameters(), "lr": 0.05},
+        ]
+    )
+    for step in range(12):
+        if step == 6:
+            optimizer.param_groups[0]["lr"] = 0.05
+        optimizer.zero_grad()
+        head(never(late(torch.randn(8, 3)))).pow(2).mean().backward()
+        optimizer.step()
+
+
+def tried_out_and_taken_back():
+    """Each step starts from the same weights on purpose: what it leads to is what is wanted."""
+    net = nn.Linear(3, 1)
+    first = {name: value.clone() for name, value in net.state_dict().items()}
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(8):
+        net.load_state_dict(first)
+        x = torch.randn(8, 3)
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            print(net(x).mean().item(), net.weight.norm().item())
+
+
 for program in (
     accumulating,
     adversarial,
@@ -184,5 +238,8 @@ for program in (
     tied_by_copying,
     latent_only,
     learnt_loss,
+    handed_the_gradients,
+    group_at_rest_for_a_while,
+    tried_out_and_taken_back,
 ):
     program()

@@ -11,7 +11,7 @@ for step in range(4):
     x = torch.randn(6, 5)
     mask = torch.rand(6, 5) < 0.3
     mask[2] = step == 1
-    scores = net(x).masked_fill(mask, float("-inf"))
+    scores = net(x).masked_fill(mask, float("-inf"))  # <<second
     weights = torch.softmax(scores, dim=1)  # <<culprit
     loss = (weights * x).sum(dim=1).pow(2).mean()
     optimizer.zero_grad()
