@@ -49,7 +49,7 @@ class Recorder(Beside):
 
     def __init__(self, name: Callable[[], str], options: Options) -> None:
         """`name` gives the file's path, and is asked when the file is opened."""
-        self._on = False
+        self.on = False  # once it is False, `plain` is empty too, so that the tap asks
         self.options = options
         self.strings = Strings()
         self.scopes = Scopes()
@@ -120,17 +120,6 @@ class Recorder(Beside):
         if mine is not None:
             self._taps[threading.get_ident()] = mine
             mine.begin()
-
-    @property
-    def on(self) -> bool:
-        """Whether the taps write; the op tap finds no function to write down once it is False."""
-        return self._on
-
-    @on.setter
-    def on(self, value: bool) -> None:
-        self._on = value
-        if not value:
-            self.plain.clear()
 
     # -- taps --------------------------------------------------------------------
 
@@ -205,6 +194,7 @@ class Recorder(Beside):
         if self._faulted:
             return
         self._faulted, self.on = True, False
+        self.plain.clear()
         told = type(fault).__name__
         try:
             told += f": {fault}"
@@ -280,12 +270,14 @@ class Recorder(Beside):
                 self.output.writer.commit()
         if self.on and (self.output.stopped or self.output.full):
             self.on = False
+            self.plain.clear()
             size = f"the trace has reached its largest size, {self.options.max_size} MiB"
             self._say_stopped(self.output.stopped or size)
 
     def _leave_to_parent(self) -> None:
         """Forked, and nobody has told us to begin again: the file is the parent's."""
         self.on = False
+        self.plain.clear()
         for rows in self._buffers():
             rows.clear()
 
@@ -314,6 +306,7 @@ class Recorder(Beside):
         """Another recording begins inside this one: stand aside."""
         self._paused = self.on
         self.on = False
+        self.plain.clear()
         for act in (self._leave, self.patches.lift, self.stacks.forget_frames):
             self.guard("pause", act)
 
@@ -328,6 +321,7 @@ class Recorder(Beside):
             return
         self.guard("end", self._seal)
         self.on, self._sealed = False, True
+        self.plain.clear()
         self.guard("end", self.output.close)
 
     def has_used_autograd(self) -> bool:
@@ -348,6 +342,7 @@ class Recorder(Beside):
     def remove(self) -> None:
         """Leave torch exactly as it was found."""
         self.on = False
+        self.plain.clear()
         self.guard("end", unlisten, self.fault)
         for act in (
             self._leave, self.patches.remove, self.singular.remove, self.stacks.forget_frames,

@@ -24,6 +24,7 @@ WAYS = {  # column -> (mode of the script, options of `gradpm run`; None: not un
     "plain": ("plain", None),
     "auto": ("plain", []),
     "light": ("plain", ["--detail", "light"]),
+    "every 10": ("plain", ["--every", "10"]),
     "full": ("plain", ["--detail", "full"]),
     "anomaly": ("anomaly", None),
     "stacks": ("stacks", None),
@@ -65,8 +66,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a workload's name")
     chosen = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, one thread, python {sys.version[:6]}")
-    print("| step | auto (default) | light | full | anomaly mode | the same without NaN checks |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| step | default | `--detail light` | `--every 10` | `--detail full` "
+          "| anomaly mode | the same without NaN checks |")  # fmt: skip
+    print("| --- |" + " --- |" * 6)
     with tempfile.TemporaryDirectory() as folder:
         for workload in WORKLOADS:
             if chosen.only in workload:
