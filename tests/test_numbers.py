@@ -72,7 +72,7 @@ def test_a_gradient_rounded_to_zero_over_depth_has_vanished(tmp_path: Path) -> N
 
 def test_small_branches_are_no_depth() -> None:
     def chain(*norms: float) -> depth.Chain:
-        return depth.Chain(1, [], len(norms), 0.0, 0.0, list(norms))
+        return depth.Chain(1, [], len(norms), 0.0, 0.0, list(norms), weighted=True, again=False)
 
     assert chain(0.4, 2e-3, 3e-7, 2e-3, 3e-7).recovers  # keys of an attention beside its values
     assert not chain(0.4, 1e-3, 4e-3, 1e-6, 1e-9, 0.0, 0.0).recovers

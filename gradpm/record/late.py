@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.measure import alike, state_of, unrecorded
-from gradpm.record.quiet import version_of
+from gradpm.record.quiet import EXACT, version_of
 from gradpm.trace.schema import GradState
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def is_host(grad: Any) -> bool:
 
 def is_capturing(tensor: Any) -> bool:
     """Whether what is asked of a device now would become part of a graph of its own, or end it."""
-    return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+    if type(tensor) not in EXACT or not tensor.is_cuda:  # a subclass's own code would be asked
+        return False
+    return bool(torch.cuda.is_current_stream_capturing())
 
 
 def mark(device: Any) -> Any:

@@ -40,6 +40,7 @@ DISPATCH = torch.overrides.handle_torch_function.__code__
 MOST_PLANS = 8192
 UNKNOWN = (int(Plan.PASS), 0, "")
 NONE_YET: tuple[int, ...] = ()
+TRACKED, TRACKED_LEAF = OUT_REQUIRES | IN_REQUIRES, OUT_REQUIRES_GRAD | OUT_LEAF
 STRANGER = 0  # no tensor has this serial
 RAISED = int(Op.RAISED)
 PASS, OP, KEEPS, MUTATES, ITERATES, MAY_MUTATE = (
@@ -51,22 +52,23 @@ PASS, OP, KEEPS, MUTATES, ITERATES, MAY_MUTATE = (
 class OpTap(OpWriter):
     """Stands between the script and every torch function that its thread calls."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         frame: Any = getframe(1)
-        try:
-            name, keeps = self.plain[func]
-        except (KeyError, TypeError):
-            return self.otherwise(func, args, kwargs, frame)
-        try:  # a line seen before: nothing to walk
-            token = frame.f_trace
-            stack, stand = token.lines.sites[frame.f_lasti]
-            scope = token.scope
-        except (AttributeError, KeyError, TypeError):
-            stack, scope, stand = self.recorder.place(frame)
-        if kwargs or self.closures or not stand or tracer() is not None or profiler() is not None:
-            return self.otherwise(func, args, kwargs, frame)
+        plain: Any = self.plain.get(func)
+        stand = None
+        if plain is not None and not kwargs and not self.closures:
+            try:  # a line seen before: nothing to walk
+                token = frame.f_trace
+                stack, stand = token.lines.sites[frame.f_lasti]
+                scope = token.scope
+            except (AttributeError, KeyError, TypeError):
+                stack, scope, stand = self.recorder.place(frame)
+        if stand is None or tracer() is not None or profiler() is not None:
+            try:
+                return self.otherwise(func, args, kwargs, frame)
+            except BaseException as error:
+                strip(error, self.stands)
+                raise
         try:
             result = FunctionType(stand, frame.f_globals)(func, args, None)
         except BaseException as error:
@@ -87,14 +89,14 @@ class OpTap(OpWriter):
                     ins += (STRANGER,)
             if STRANGER in ins or type(result) is not Tensor:
                 raise LookupError
-            if not keeps or like not in self.floating:
+            if not plain[1] or like not in self.floating:
                 like = self.specs[result.shape, result.dtype, result.device]
-            if result.requires_grad:
-                oflags = OUT_REQUIRES_GRAD | OUT_LEAF if result.is_leaf else OUT_REQUIRES_GRAD
-                flags = self.place | OUT_REQUIRES | IN_REQUIRES
-            else:
-                oflags, flags = 0, self.place | self.untracked(args)
+            tracked = result.requires_grad
+            flags = self.place | (TRACKED if tracked else self.untracked(args))
+            oflags = (TRACKED_LEAF if result.is_leaf else OUT_REQUIRES_GRAD) if tracked else 0
         except Exception:  # not so plain, not seen before, or a fault: `row` will meet it again
+            like = -1
+        if like < 0:
             self.recorder.guard("op tap", self.keep, func, args, result, frame, stack, scope)
             return result
         entry = known.get(id(result))
@@ -104,7 +106,7 @@ class OpTap(OpWriter):
         sequence, count, rows = sequence_number(), len(ins), self.rows
         self.last_op = op = self.next_op()
         # No call from here to the last `+=`: so no other thread comes between (see `locks`).
-        rows.fixed += (op, name, stack, scope, flags, sequence, 0, count, 1)
+        rows.fixed += (op, plain[0], stack, scope, flags, sequence, 0, count, 1)
         rows.ins += ins
         rows.outs += (entry[1], like, oflags)
         if left.met or not op & LOOKED_AT:
