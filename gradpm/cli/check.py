@@ -9,8 +9,6 @@ from gradpm.cli import columns_of
 from gradpm.cli.report import FORMATS, deliver
 from gradpm.cli.traces import chosen
 
-_LEVELS = ("note", "warning", "error")
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to `parser`."""
@@ -34,4 +32,4 @@ def run(arguments: argparse.Namespace) -> int:
 
     told, worst = report.judged(paths, arguments.format, columns_of(sys.stdout))
     deliver(told, arguments.output)
-    return int(worst is not None and _LEVELS.index(str(worst)) >= _LEVELS.index(arguments.at))
+    return int(worst is not None and worst >= report.level(arguments.at))

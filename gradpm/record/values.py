@@ -11,7 +11,7 @@ import torch
 
 from gradpm.record.faults import is_ours
 from gradpm.record.plans import Plan
-from gradpm.record.quiet import is_leaf, version_of
+from gradpm.record.quiet import EXACT, is_leaf, version_of
 from gradpm.record.saved import operand_facts
 from gradpm.record.shared import Shared
 from gradpm.record.singular import is_tame, scalar_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gradpm.record.oprow import OpWriter
 
 Tensor = torch.Tensor
-EXACT = {Tensor, torch.nn.Parameter}
 OPTIM = os.sep + os.path.join("torch", "optim") + os.sep
 
 

@@ -37,7 +37,7 @@ def _without_rate(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
     given = {options.get("lr") for options in optimizer.options}
     culprit, why = made, "It was built with lr = 0"
     if given - {0, None} or schedule is not None:
-        culprit = schedule or case.loop.sets_rate() or made
+        culprit = _sets_rate(case, optimizer) or made
         why = f"The schedule at {place(culprit)} gives 0 at every step"
     optimizer_at = places.of(optimizer.frame, "optimizer") if culprit != made else None
     subjects = words.parameters(serials)
@@ -74,7 +74,7 @@ def _idle_groups(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
     made = places.of(optimizer.frame, "culprit")
     culprit, why = made, "with groups of different rates, and"
     if built_with - {0, None}:
-        culprit = _schedule(case, optimizer) or case.loop.sets_rate() or made
+        culprit = _sets_rate(case, optimizer) or made
         why = f"and {place(culprit)} sets its groups' rates:"
     subjects = words.parameters(idle)
     who = words.who(subjects, idle)
@@ -152,7 +152,7 @@ def _faded(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
         return
     places, words = case.places, case.words
     made = places.of(optimizer.frame, "optimizer")
-    culprit = _schedule(case, optimizer) or case.loop.sets_rate() or made
+    culprit = _sets_rate(case, optimizer) or made
     subjects = words.parameters(serials)
     name = places.target(optimizer.frame) or optimizer.type
     case.finding(
@@ -175,6 +175,11 @@ def _faded(case: Case, optimizer: Optimizer, steps: list[Step]) -> None:
 def _schedule(case: Case, optimizer: Optimizer) -> Location | None:
     events = [e for e in case.trace.events if e.kind == "schedule.new" and e.object == optimizer.id]
     return case.places.of(events[0].frame, "culprit") if events else None
+
+
+def _sets_rate(case: Case, optimizer: Optimizer) -> Location | None:
+    """The schedule that sets the rate, or the line that does so by hand."""
+    return _schedule(case, optimizer) or case.loop.sets_rate()
 
 
 def _got_some(case: Case, serial: int) -> bool:
