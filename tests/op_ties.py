@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_flatten
 from gradpm.record.plans import plan_of
 
 ACCUMULATES = 1 << 62  # such numbers belong to leaves, which no op has made
-COLUMNS = {"name": 1, "sequence": 5, "outs": 8}
 
 
 def now() -> int:
@@ -92,13 +91,11 @@ class Ties(TorchFunctionMode):
 
     def _rows(self) -> list[tuple[int, str, set[int]]]:
         """(the number after it, its name, the serials that came out) of each row so far."""
-        ops = self.recorder.ops
+        ops = dict(self.recorder.ops.peek())
         texts = {number: text for text, number in self.recorder.strings._ids.items()}
         found, at = [], 0
-        for start in range(0, len(ops.fixed), ops.width):
-            row = ops.fixed[start : start + ops.width]
-            count = row[COLUMNS["outs"]]
-            outs = set(ops.outs[0::3][at : at + count])
+        for name, sequence, count in zip(ops["name"], ops["seq"], ops["nout"], strict=True):
+            outs = set(ops["out*"][at : at + count])
             at += count
-            found.append((row[COLUMNS["sequence"]], texts[row[COLUMNS["name"]]], outs))
+            found.append((sequence, texts[name], outs))
         return found

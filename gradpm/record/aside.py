@@ -68,7 +68,7 @@ def _step(recorder: Recorder, func: Any) -> Any:
         tap = None
         plain = recorder.on and not kwargs and len(args) == 1
         if plain and not args[0].defaults.get("differentiable"):
-            tap = recorder.guard("optimizer tap", stand_aside, recorder)
+            tap = recorder.lightly("optimizer tap", stand_aside, recorder)
         try:
             return func(*args, **kwargs)
         except BaseException as error:
@@ -76,7 +76,7 @@ def _step(recorder: Recorder, func: Any) -> Any:
             raise
         finally:
             if tap is not None:
-                recorder.guard("optimizer tap", come_back, recorder, tap)
+                recorder.lightly("optimizer tap", come_back, recorder, tap)
 
     recorder.stacks.hide(step.__code__)
     return functools.update_wrapper(step, func)

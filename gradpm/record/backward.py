@@ -248,7 +248,10 @@ class EngineTap:
         A `.grad` is exchanged without python's lock while the engine runs, and let go
         without it when it is set to None: to read it at that moment can crash.
         """
-        others = {other.number for other in self.recorder.taps() if other.has_called}
+        taps = self.recorder.taps()
+        if len(taps) < 2:
+            return set()
+        others = {other.number for other in taps if other.has_called}
         others.discard(tap.number)
         return others | {SHARED} if others else others
 

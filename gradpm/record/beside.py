@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.plans import Plan
+from gradpm.record.plans import Decision, Plan
 from gradpm.record.values import Before, Values
 from gradpm.trace.schema import LeafKind, LinkHow, Op
 
@@ -41,7 +41,7 @@ class Beside(Values):
         plan = (Plan.OP, self.strings.id("Variable"), "Variable")
         self.tap().row(plan, args[:1], None, made, frame)
 
-    def function_plan(self, cls: Any) -> tuple[int, int, str]:
+    def function_plan(self, cls: Any) -> Decision:
         """The plan of a custom Function's apply; its row carries the class's name."""
         return (Plan.OP, self.strings.id(cls.__name__ + ".apply"), cls.__name__)
 

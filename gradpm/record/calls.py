@@ -23,6 +23,8 @@ def roots_of(t_outputs: Any) -> list[Any]:
 def is_tracing(t_outputs: Any) -> bool:
     """Whether torch.compile is calling the engine on stand-ins: no backward of the user's."""
     outputs = t_outputs if isinstance(t_outputs, (tuple, list)) else (t_outputs,)
+    if len(outputs) == 1 and type(outputs[0]) is torch.Tensor:
+        return False
     return any(type(output).__name__ in ("FunctionalTensor", "FakeTensor") for output in outputs)
 
 
@@ -65,8 +67,7 @@ def loss_of(roots: list[Any], *, wait: bool) -> tuple[float, bool]:
         return 0.0, False
     if root.layout is not torch.strided or root.is_meta or not (wait or is_host(root)):
         return 0.0, False
-    with torch.no_grad():  # or torch warns
-        return float(root), True
+    return root.item(), True  # not float(root), of which torch warns
 
 
 def is_blind(roots: list[Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from gradpm.record.hot import grad_of, look
 from gradpm.record.late import LateNorms, is_capturing, is_host
 from gradpm.record.measure import norms_of, state_of, statistics
 from gradpm.record.quiet import (
@@ -37,6 +38,7 @@ FRESH, HELD, UNSURE, OPTIMIZED = (
     int(Leaf.FRESH), int(Leaf.HELD), int(Leaf.UNSURE), int(Leaf.OPTIMIZED),
 )  # fmt: skip
 UNKNOWN = (0.0, 0, 0, -1.0)
+NO_GRAD, DENSE_HERE, DENSE_ELSEWHERE, OTHER_GRAD = range(4)  # kinds, see `native/leaf.c`
 
 
 @dataclass(slots=True)
@@ -122,13 +124,13 @@ class Leaves:
         living = self.alive(unsafe)
         unsure: list[tuple[Known, Any]] = []
         for known, tensor in living:
-            grad = tensor.grad if tensor.is_leaf or tensor.retains_grad else None
+            grad, version = grad_of(tensor) or _grad_of(tensor)
             known.grad_id = id(grad) if grad is not None else 0
-            known.grad_version = version_of(grad)
+            known.grad_version = version
             known.held = 0
             if grad is None:
                 continue
-            if known.grad_id == known.after_id and known.grad_version == known.after_version:
+            if known.grad_id == known.after_id and version == known.after_version:
                 known.held = UNSURE if known.late >= 0 else 0 if known.is_zero else HELD
             else:
                 unsure.append((known, grad))
@@ -169,27 +171,24 @@ class Leaves:
         self.newly_zero = False
         self._written = []
         for known, tensor in living:
-            leaf = tensor.is_leaf
-            flags = known.flags | known.held | (IS_LEAF if leaf else 0)
-            if tensor.requires_grad:
-                flags |= REQUIRES
+            asked, version, grad, grad_version, kind = look(tensor) or _look(tensor)
+            flags = known.flags | known.held | asked
             if known.serial in reached:
                 flags |= REACHED
-            grad = tensor.grad if leaf or tensor.retains_grad else None
-            if grad is None:
-                known.after_id, known.after_version, known.late = 0, -1, -1
-                self._write(backward, known, version_of(tensor), NONE, flags)
-                continue
-            known.after_id, known.after_version = id(grad), version_of(grad)
             known.late = -1
-            if known.after_id != known.grad_id or known.after_version != known.grad_version:
+            if kind == NO_GRAD:
+                known.after_id, known.after_version = 0, -1
+                self._write(backward, known, version, NONE, flags)
+                continue
+            known.after_id, known.after_version = id(grad), grad_version
+            if known.after_id != known.grad_id or grad_version != known.grad_version:
                 flags |= FRESH
-            if not _plain(grad) or grad.layout is not torch.strided or grad.is_meta:
+            if kind == OTHER_GRAD:
                 sparse = not answers_itself(grad) and grad.is_sparse
                 state = GradState.SPARSE if sparse else GradState.UNREAD
-                self._write(backward, known, version_of(tensor), int(state), flags)
+                self._write(backward, known, version, int(state), flags)
                 continue
-            kept = dense if full or is_host(grad) else late
+            kept = dense if full or kind == DENSE_HERE else late
             kept.append((known, tensor, grad, flags))
         bad = self._dense(backward, dense, full) if dense else False
         if late:
@@ -253,6 +252,22 @@ class Leaves:
         row = [backward, known.serial, int(state), flags, version, norm, *UNKNOWN]
         self.grads.extend(row)
         return due
+
+
+def _grad_of(tensor: Any) -> tuple[Any, int]:
+    """(`.grad` or None, its version) of any tensor."""
+    grad = tensor.grad if tensor.is_leaf or tensor.retains_grad else None
+    return grad, version_of(grad)
+
+
+def _look(tensor: Any) -> tuple[int, int, Any, int, int]:
+    """(flags, version, `.grad` or None, its version, its kind) of any tensor."""
+    flags = (IS_LEAF if tensor.is_leaf else 0) | (REQUIRES if tensor.requires_grad else 0)
+    grad, version = _grad_of(tensor)
+    kind = NO_GRAD if grad is None else OTHER_GRAD
+    if grad is not None and _plain(grad) and grad.layout is torch.strided and not grad.is_meta:
+        kind = DENSE_HERE if is_host(grad) else DENSE_ELSEWHERE
+    return flags, version_of(tensor), grad, version, kind
 
 
 def _can_be_read(grad: Any) -> bool:

@@ -59,7 +59,12 @@ def _norms_of(grads: list[Any]) -> list[float | None]:
     for indices in alike(grads):
         try:
             norms = torch._foreach_norm([grads[index] for index in indices])
-            values = torch.stack(list(norms)).tolist()
+            # From the host one by one, which is cheaper; from a device all at once.
+            values = (
+                [norm.item() for norm in norms]
+                if norms[0].is_cpu
+                else torch.stack(list(norms)).tolist()
+            )
         except RuntimeError:
             continue
         for index, value in zip(indices, values, strict=True):

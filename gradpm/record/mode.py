@@ -15,6 +15,8 @@ class StackedMode(TorchFunctionMode):
     def is_on(self) -> bool:
         """Whether this tap acts at this moment (torch takes modes off while one handles)."""
         depth = depth_of()
+        if depth and mode_at(depth - 1) is self:
+            return True
         return any(mode_at(at) is self for at in range(depth))
 
     def place_in_stack(self) -> int | None:

@@ -15,6 +15,7 @@ import torch
 
 from gradpm.record.closures import Closure
 from gradpm.record.mode import StackedMode
+from gradpm.record.plans import Decision
 from gradpm.trace.schema import THREAD_SHIFT, Op, Out
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ GRAD_ENABLED, INFERENCE = int(Op.GRAD_ENABLED), int(Op.INFERENCE)
 IN_REQUIRES, OUT_REQUIRES = int(Op.IN_REQUIRES), int(Op.OUT_REQUIRES)
 IN_STEP, OTHER_THREAD, MOST_THREADS = int(Op.IN_STEP), int(Op.OTHER_THREAD), 0xFFFF
 OUT_REQUIRES_GRAD, OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
+TRACKED, TRACKED_LEAF = OUT_REQUIRES | IN_REQUIRES, OUT_REQUIRES_GRAD | OUT_LEAF
 PLAIN = {int, bool, str, type(None)}  # holds no tensor
 NUMBERS = PLAIN | {float}
 
@@ -56,12 +58,14 @@ class OpWriter(StackedMode):
         self.plain = recorder.plain
         self.stands = recorder.stands
         self.optim = recorder.optim_codes
+        self.own_codes, self.lines = recorder.stacks.own, recorder.stacks.lines
+        self.scopes, self.module_ids = recorder.scopes, recorder.scopes.module_ids
         self.known = recorder.identity.known
         self.next_serial = recorder.identity.next_serial
         self.next_op = recorder.next_op
         self.spec_of, self.specs = recorder.specs.get, recorder.specs.ids
         self.floating = recorder.specs.floating
-        self.left = recorder.left
+        self.left, self.values = recorder.left, recorder.left.values
         self.last_op = 0
         self.has_called = False  # the engine, in this thread
         self.closures: list[Closure | None] = []  # of the steps under way, the innermost last
@@ -82,7 +86,7 @@ class OpWriter(StackedMode):
 
     def row(
         self,
-        plan: tuple[int, int, str],
+        plan: Decision,
         args: tuple[Any, ...],
         kwargs: Any,
         result: Any,
@@ -112,18 +116,14 @@ class OpWriter(StackedMode):
             detail = before.detail
         sequence, count, made = sequence_number(), len(ins), len(outs) // 3
         self.last_op = op = self.next_op()
-        # No call from here to the last `+=`: so no other thread comes between (see `locks`).
-        rows = self.rows
-        rows.fixed += (op, plan[1], stack, scope, flags, sequence, detail, count, made)
-        rows.ins += ins
-        rows.outs += outs
+        self.rows.op((op, plan[1], stack, scope, flags, sequence, detail, count, made), ins, outs)
         if self.left.met:
             self.left.link(op, outs[0::3])
         if before:
             recorder.after(self, plan, op, ins, tensors, outs[0::3], result, before)
         if kwargs and "out" in kwargs:
             recorder.wrote(op, kwargs["out"])
-        if not op & LOOKED_AT and len(rows.fixed) >= FLUSH_AT * 9:
+        if not op & LOOKED_AT and len(self.rows) >= FLUSH_AT:
             recorder.flush_ops(self)
         return op
 

@@ -75,7 +75,7 @@ class Optimizers:
     def before_step(self, optimizer: Any, given: tuple[Any, Any], frame: Any) -> None:
         """A step begins; `frame` is that of torch's own wrapper around it."""
         recorder = self.recorder
-        self.made(optimizer, frame)
+        which = self.made(optimizer, frame)
         self._wrapper = frame.f_code
         tap = recorder.tap()
         tap.place |= IN_STEP
@@ -89,13 +89,11 @@ class Optimizers:
                     without.append(tensor)
                 else:
                     have += 1
-        seen = self._look(optimizer)
+        seen = self._look(optimizer, which)
         if have and without:
             seen["without"] = [recorder.identity.find(t) for t in without[:MOST_WITHOUT]]
         said: Any = {"none": len(without), "have": have, "lr": lrs, **seen}
-        recorder.event(
-            "optimizer.step", frame, self.id(optimizer), said if seen else self._usual(said)
-        )
+        recorder.event("optimizer.step", frame, which, said if seen else self._usual(said))
 
     def _usual(self, said: dict[str, Any]) -> int:
         """The id of what most steps say."""
@@ -117,9 +115,8 @@ class Optimizers:
             found = self._closures[id(code)] = Closure(self.recorder.stacks, self._wrapper, code)
         return found
 
-    def _look(self, optimizer: Any) -> dict[str, Any]:
+    def _look(self, optimizer: Any, which: int) -> dict[str, Any]:
         """The sizes of what the step is given, in those steps that are looked at."""
-        which = self.id(optimizer)
         count = self._steps[which] = self._steps.get(which, 0) + 1
         if self.recorder.options.stats == "none" or not is_looked_at(count):
             return {}
@@ -139,7 +136,8 @@ class Optimizers:
         else:
             tap.place &= ~IN_STEP
         recorder.steps += 1
-        look = self._looks.pop(self.id(optimizer), None)
+        which = self.id(optimizer)
+        look = self._looks.pop(which, None)
         seen = look.after(recorder.identity) if look is not None else {}
         if recorder.steps <= 8 or recorder.steps % 64 == 0:
             seen["versions"] = [
@@ -147,7 +145,7 @@ class Optimizers:
                 for group in optimizer.param_groups
                 for tensor in group["params"]
             ]
-        self._event("optimizer.stepped", optimizer, frame, **seen)
+        recorder.event("optimizer.stepped", frame, which, seen)
 
     def find_place(self, tap: Any, frame: Any) -> None:
         """Is this thread inside a step? A step that raised never says that it has ended."""
@@ -161,9 +159,9 @@ class Optimizers:
 
     def zeroed(self, optimizer: Any, frame: Any) -> None:
         """zero_grad was called on an optimizer."""
-        self.made(optimizer, frame)
+        which = self.made(optimizer, frame)
         self.find_place(self.recorder.tap(), frame)
-        self._event("optimizer.zero_grad", optimizer, frame)
+        self.recorder.event("optimizer.zero_grad", frame, which)
 
     def _event(
         self, kind: str, optimizer: Any, frame: Any, *, groups: bool = False, **detail: Any

@@ -25,6 +25,21 @@ class Plan(IntEnum):
     KEEPS = 13  # an op whose result is like its operands, if these are alike: see KEEPING
 
 
+Decision = tuple[Any, ...]
+"""What was decided of a function: its plan, the id of its name, its name; of those that the
+tap has met, also its `Way`, -1 for none."""
+
+
+class Way(IntEnum):
+    """What is asked before a call on the hot path; the flags of `native/hot.h`."""
+
+    AS_IS = 0
+    IF_TRACKED = 1  # it is plain if its first operand requires grad
+    IF_DIVIDED = 2  # ... if its second operand is a number, but not 0
+    IF_RAISED = 3  # ... if its second operand is a number of at least 1
+    MAY_MUTATE = 8  # version counters are compared
+
+
 QUIET = frozenset(
     """size dim ndimension stride numel nelement storage_offset is_contiguous is_floating_point
     is_complex is_same_size element_size data_ptr get_device untyped_storage storage _is_view
@@ -36,7 +51,7 @@ QUIET = frozenset(
     broadcast_shapes is_grad_enabled is_inference_mode_enabled is_autocast_enabled manual_seed
     seed get_rng_state set_rng_state storage_type share_memory_ __cuda_array_interface__
     module_load obj_to_str _dimI _dimV _has_compatible_shallow_copy_type _parse_to _use_count
-    _record_function_enter_new""".split()
+    _record_function_enter_new _record_function_exit._RecordFunction""".split()
 )
 LEAVING = frozenset(
     """item tolist numpy __array__ __float__ __int__ __bool__ __index__ __complex__ __dlpack__
@@ -64,6 +79,10 @@ KEEPING = frozenset(
     negative abs relu tanh sigmoid sin cos erf floor ceil round trunc sign clamp clip maximum
     minimum lerp clone contiguous detach hardtanh silu gelu""".split()
 )
+# Singular ops of which only the value is asked: what they save tells the rest.
+VALUE_ONLY = frozenset("mean exp softmax log_softmax std var std_mean tan inverse".split())
+DIVIDING = frozenset("div true_divide divide __truediv__ __div__".split())
+POWERS = frozenset(["pow", "__pow__", "float_power"])
 SILENT_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 
 
@@ -111,6 +130,24 @@ def _plan_of_call(function: Any, name: str) -> Plan:
     if name in MAY_MUTATE or hasattr(function, "__code__") or not hasattr(function, "__name__"):
         return Plan.MAY_MUTATE
     return Plan.KEEPS if name in KEEPING else Plan.OP
+
+
+def way_of(how: int, name: str) -> Way | None:
+    """How a function with this plan is called on the hot path; None: it never is."""
+    if how in (Plan.OP, Plan.KEEPS, Plan.READS_GRAD):
+        return Way.AS_IS
+    if how == Plan.MAY_MUTATE:
+        return Way.MAY_MUTATE
+    return tame_if(name) if how == Plan.SINGULAR else None
+
+
+def tame_if(name: str) -> Way | None:
+    """When a call of a singular op cannot go wrong: x / 2, x ** 2; None: it always can."""
+    if name in VALUE_ONLY:
+        return Way.IF_TRACKED
+    if name in DIVIDING:
+        return Way.IF_DIVIDED
+    return Way.IF_RAISED if name in POWERS else None
 
 
 def is_lasting(function: Any) -> bool:

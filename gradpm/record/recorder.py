@@ -18,6 +18,7 @@ from gradpm.record.beside import Beside
 from gradpm.record.errors import Errors
 from gradpm.record.faults import HERE, is_ours, listen, say, unlisten
 from gradpm.record.growth import Growth
+from gradpm.record.hot import OpRows
 from gradpm.record.identity import Identity
 from gradpm.record.leaves import Leaves
 from gradpm.record.left import Left
@@ -30,8 +31,10 @@ from gradpm.record.optimizers import Optimizers
 from gradpm.record.options import Options
 from gradpm.record.output import Output, Sources
 from gradpm.record.patches import Patches
+from gradpm.record.plain import HotTap
+from gradpm.record.plans import Decision
 from gradpm.record.quiet import hidden
-from gradpm.record.rows import OpRows, Rows
+from gradpm.record.rows import Rows
 from gradpm.record.scopes import Scopes
 from gradpm.record.singular import Singular
 from gradpm.record.stacks import Stacks
@@ -58,8 +61,9 @@ class Recorder(Beside):
         self.stands = Stands()
         self.optim_codes: set[int] = set()  # ids of torch.optim's own code objects
         self.kept: list[CodeType] = []  # keeps those ids from being reused
-        self.plans: dict[Any, tuple[int, int, str]] = {}
-        self.plain: dict[Any, tuple[int, bool]] = {}  # functions that are only to be written down
+        self.plans: dict[Any, Decision] = {}
+        # functions that are mostly only to be written down: (name, whether it KEEPS, its Way)
+        self.plain: dict[Any, tuple[int, bool, int]] = {}
         self.ops = OpRows()
         self.is_root = True  # the process that `gradpm run` started, or a recording's own
         self.always_writes = False  # a recording in a program is a file, whatever was in it
@@ -134,6 +138,7 @@ class Recorder(Beside):
             self._threads += not main
             found = OpTap(self, 0 if main else self._threads)
             self._taps[threading.get_ident()] = found
+        self.stacks.quick = getattr(found, "at", None)
         return found
 
     def is_alone(self) -> bool:
@@ -162,10 +167,11 @@ class Recorder(Beside):
 
     def _hide_own_frames(self) -> None:
         for function in (
-            OpTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.now_and_then, OpTap.row,
-            OpTap.passed, OpTap.called,
+            HotTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.refused,
+            OpTap.now_and_then, OpTap.row, OpTap.passed, OpTap.called,
             EngineTap.run,
             EngineTap.begin, EngineTap.end, EngineTap.differentiated, Recorder.guard,
+            Recorder.lightly,
         ):  # fmt: skip
             self.stacks.hide(function.__code__)
 
@@ -178,6 +184,19 @@ class Recorder(Beside):
                     with hidden():
                         return act(*args)
                 return act(*args)
+        except Exception as fault:
+            if not is_ours(fault):
+                raise
+            self.fault(where, fault)
+            return None
+        except BaseException as error:  # Ctrl-C, say
+            strip(error)
+            raise
+
+    def lightly(self, where: str, act: Callable[..., Any], *args: Any) -> Any:
+        """`guard`, for what asks nothing of a tensor."""
+        try:
+            return act(*args)
         except Exception as fault:
             if not is_ours(fault):
                 raise
@@ -330,7 +349,7 @@ class Recorder(Beside):
             return True
         if self.is_root and (self.leaves.known or len(self.leaves.rows)):
             return True
-        return any(flag & Op.OUT_REQUIRES for flag in self.ops.fixed[4 :: self.ops.width])
+        return any(flag & Op.OUT_REQUIRES for flag in dict(self.ops.peek())["flags"])
 
     def _seal(self) -> None:
         used = self.has_used_autograd() or (self.is_root and self.ops_so_far() > 1)

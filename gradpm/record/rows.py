@@ -85,6 +85,10 @@ class OpRows(Rows):
         self.ins += ins
         self.outs += outs
 
+    def peek(self) -> list[tuple[str, array[Any] | bytes]]:
+        """The rows so far as columns; they stay."""
+        return self._all(self.fixed, self.ins, self.outs)
+
     def take(self) -> tuple[int, list[tuple[str, array[Any] | bytes]]]:
         """The rows so far as columns, and an empty buffer again."""
         with LOCK:
@@ -92,5 +96,10 @@ class OpRows(Rows):
             fixed, self.fixed, ins, self.ins, outs, self.outs = (
                 self.fixed, [], self.ins, [], self.outs, [],
             )  # fmt: skip
+        return len(fixed) // self.width, self._all(fixed, ins, outs)
+
+    def _all(
+        self, fixed: list[Any], ins: list[int], outs: list[int]
+    ) -> list[tuple[str, array[Any] | bytes]]:
         ragged = {"in*": ins, "out*": outs[0::3], "spec*": outs[1::3], "oflags*": outs[2::3]}
-        return len(fixed) // self.width, self._columns(fixed, ragged)
+        return self._columns(fixed, ragged)

@@ -12,6 +12,17 @@ MOST_MODULES = 1 << 16
 MOST_CALLS = 1 << 18
 
 
+class Calls:
+    """The calls of one module from one line inside one outer call, since the last engine call."""
+
+    __slots__ = ("count", "epoch", "ids")
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []  # of the first, the second, ... call
+        self.count = 0
+        self.epoch: object = None
+
+
 class Scopes:
     """Interned module calls.
 
@@ -21,15 +32,14 @@ class Scopes:
     """
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[int, int, int, int], int] = {}
-        self._turns: dict[tuple[int, int, int], int] = {}
+        self.epoch = object()
         self.modules: list[tuple[Any, str, bool]] = []  # (weak reference, class, training)
-        self._module_ids: dict[int, tuple[Any, int]] = {}
+        self.module_ids: dict[int, tuple[Any, int]] = {}
         self.entries: list[tuple[int, int, int]] = [(0, 0, 0)]  # (outer scope, module, frame)
 
     def new_turn(self) -> None:
         """An engine call has ended: count calls from zero again."""
-        self._turns.clear()
+        self.epoch = object()
 
     def enter(self, frame: FrameType, outer: int, lines: Any) -> int:
         """The scope of a `Module._call_impl` frame seen for the first time.
@@ -41,22 +51,25 @@ class Scopes:
         if module is None:
             return outer
         which = self.module(module)
-        turn_key = (outer, which, lines.parent)
         with LOCK:
-            turn = self._turns.get(turn_key, 0)
-            self._turns[turn_key] = turn + 1
-            key = (*turn_key, turn)
-            found = self._ids.get(key)
-            if found is None and len(self.entries) >= MOST_CALLS:
+            calls = lines.calls.get(outer * MOST_MODULES + which)
+            if calls is None:
+                calls = lines.calls[outer * MOST_MODULES + which] = Calls()
+            if calls.epoch is not self.epoch:
+                calls.epoch, calls.count = self.epoch, 0
+            calls.count += 1
+            if calls.count <= len(calls.ids):
+                return int(calls.ids[calls.count - 1])
+            if len(self.entries) >= MOST_CALLS:
                 return outer
-            if found is None:
-                found = self._ids[key] = len(self.entries)
-                self.entries.append((outer, which, lines.parent))
+            found = len(self.entries)
+            calls.ids.append(found)
+            self.entries.append((outer, which, lines.parent))
         return found
 
     def module(self, module: Any) -> int:
         """The id of a module object."""
-        known = self._module_ids.get(id(module))
+        known = self.module_ids.get(id(module))
         if known is not None and known[0]() is module:
             return known[1]
         if len(self.modules) >= MOST_MODULES:  # a loop that makes modules
@@ -68,7 +81,7 @@ class Scopes:
         with LOCK:
             which = len(self.modules)
             self.modules.append((reference, type(module).__name__, bool(module.training)))
-            self._module_ids[id(module)] = (reference, which)
+            self.module_ids[id(module)] = (reference, which)
         return which
 
     def alive(self) -> list[tuple[int, Any]]:

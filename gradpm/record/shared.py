@@ -41,7 +41,7 @@ class Shared:
     engine: EngineTap
     singular: Singular
     ops: OpRows
-    plain: dict[Any, tuple[int, bool]]
+    plain: dict[Any, tuple[int, bool, int]]
     changes: Rows
     events: Rows
     meta: Rows

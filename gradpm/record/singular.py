@@ -14,6 +14,7 @@ import torch
 
 from gradpm.record.hooks import register
 from gradpm.record.looks import finite, plain, saved_by
+from gradpm.record.plans import DIVIDING, POWERS, Way, tame_if
 from gradpm.record.quiet import is_transformed, is_unwatched, quiet
 from gradpm.trace.schema import Op, When
 
@@ -150,25 +151,14 @@ def _is_bad(gradients: Any) -> bool:
         return any(g is not None and plain(g) and not finite(g) for g in gradients)
 
 
-VALUE_ONLY = frozenset("mean exp softmax log_softmax std var std_mean tan inverse".split())
-DIVIDING = frozenset("div true_divide divide __truediv__ __div__".split())
-POWERS = frozenset(["pow", "__pow__", "float_power"])
-
-
 def is_tame(name: str, args: Any) -> bool:
-    """Whether a call of a singular op cannot go wrong: x / 2, x ** 2.
-
-    Nor can the gradient of some, whose values alone are to be asked: what an op of
-    these saves for its backward will tell.
-    """
-    if name in VALUE_ONLY:
+    """Whether this call of a singular op cannot go wrong, see `plans.tame_if`."""
+    way = tame_if(name)
+    if way == Way.IF_TRACKED:
         return bool(args) and getattr(args[0], "requires_grad", False)
-    if len(args) < 2:
+    if way is None or len(args) < 2 or not isinstance(args[1], (int, float)):
         return False
-    second = args[1]
-    if name in DIVIDING:
-        return isinstance(second, (int, float)) and second != 0
-    return name in POWERS and isinstance(second, (int, float)) and second >= 1
+    return args[1] != 0 if way == Way.IF_DIVIDED else args[1] >= 1
 
 
 def scalar_of(name: str, args: Any) -> dict[str, Any] | None:

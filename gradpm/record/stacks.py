@@ -13,6 +13,7 @@ than those that began them, so they get no token and are walked each time.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import islice
 from types import CodeType, FrameType
 from typing import Any
@@ -44,13 +45,15 @@ class Token:
 class Lines(dict[int, int]):
     """Stack id by instruction offset, for one code object under one caller."""
 
-    __slots__ = ("code", "parent", "sites", "tokens")
+    __slots__ = ("calls", "code", "inner", "parent", "sites", "tokens")
 
     def __init__(self, parent: int, code: CodeType) -> None:
         super().__init__()
         self.tokens: dict[int, Token] = {}  # by scope
         # by offset: the stack's id, and what wears the line when torch is called
         self.sites: dict[int, tuple[int, CodeType]] = {}
+        self.inner: dict[int, Lines] = {}  # by offset: the lines of what was called there last
+        self.calls: dict[int, Any] = {}  # by outer call and module: see `scopes`
         self.parent = parent
         self.code = code
 
@@ -66,25 +69,30 @@ class Stacks:
     """Interned stacks; id 0 is the empty one, every other names (caller's id, code, offset)."""
 
     def __init__(self, own_codes: set[CodeType], call_impl: CodeType | None, scopes: Any) -> None:
-        self._own = {id(code) for code in own_codes}
-        self._own_codes = own_codes  # keeps the ids above from being reused
+        self.own = {id(code) for code in own_codes}
+        self._hidden = own_codes  # keeps the ids above from being reused
         self._call_impl = call_impl
         self._scopes = scopes
-        self._lines: dict[tuple[int, int], Lines] = {}
+        self.lines: dict[tuple[int, int], Lines] = {}
         self.entries: list[tuple[Lines, int]] = []  # (caller and code, offset) of id - 1
+        self.quick: Callable[[FrameType], tuple[int, int] | None] | None = None  # `at`, compiled
 
     def hide(self, code: CodeType) -> None:
         """Leave frames of this code out of every stack."""
-        self._own_codes.add(code)
-        self._own.add(id(code))
+        self._hidden.add(code)
+        self.own.add(id(code))
 
     def hides(self, code: CodeType) -> bool:
         """Whether frames of this code are left out."""
-        return id(code) in self._own
+        return id(code) in self.own
 
     def at(self, frame: FrameType | None) -> tuple[int, int]:
         """(stack id, scope id) of a running frame."""
-        while frame is not None and id(frame.f_code) in self._own:
+        found = self.quick(frame) if self.quick is not None and frame is not None else None
+        return found or self._at(frame)
+
+    def _at(self, frame: FrameType | None) -> tuple[int, int]:
+        while frame is not None and id(frame.f_code) in self.own:
             frame = frame.f_back
         if frame is None:
             return 0, 0
@@ -112,7 +120,7 @@ class Stacks:
         at: FrameType | None = frame
         token: Any = None
         while at is not None:
-            if id(at.f_code) not in self._own:
+            if id(at.f_code) not in self.own:
                 token = at.f_trace
                 if type(token) is Token:
                     break
@@ -126,9 +134,9 @@ class Stacks:
         traced = sys.gettrace() is not None
         for child in reversed(fresh):
             code = child.f_code
-            lines = self._lines.get((parent, id(code)))
+            lines = self.lines.get((parent, id(code)))
             if lines is None:
-                lines = self._lines[parent, id(code)] = Lines(parent, code)
+                lines = self.lines[parent, id(code)] = Lines(parent, code)
             if code is self._call_impl:
                 scope = self._scopes.enter(child, scope, lines)
             token = lines.tokens.get(scope) or lines.token(scope)
@@ -154,9 +162,9 @@ class Stacks:
     def line(self, parent: int, code: CodeType, offset: int) -> int:
         """The id of an instruction of `code` under the stack `parent`."""
         key = (parent, id(code))
-        lines = self._lines.get(key)
+        lines = self.lines.get(key)
         if lines is None:
-            lines = self._lines[key] = Lines(parent, code)
+            lines = self.lines[key] = Lines(parent, code)
         found = lines.get(offset)
         return found if found is not None else self.intern(lines, offset)
 

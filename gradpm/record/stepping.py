@@ -12,6 +12,7 @@ from gradpm.record.tracebacks import strip
 
 if TYPE_CHECKING:
     from gradpm.record.patches import Patches
+    from gradpm.record.recorder import Recorder
 
 
 def install(patches: Patches) -> None:
@@ -45,8 +46,7 @@ def _inherited(patches: Patches) -> None:
     def zero_grad(self: Any, *args: Any, **kwargs: Any) -> Any:
         tap = None
         if recorder.on:
-            recorder.guard("optimizer tap", recorder.optimizers.zeroed, self, sys._getframe(1))
-            tap = recorder.guard("optimizer tap", aside.stand_aside, recorder)
+            tap = recorder.lightly("optimizer tap", _zeroing, recorder, self, sys._getframe(1))
         try:
             return original_zero(self, *args, **kwargs)
         except BaseException as error:
@@ -54,7 +54,7 @@ def _inherited(patches: Patches) -> None:
             raise
         finally:
             if tap is not None:
-                recorder.guard("optimizer tap", aside.come_back, recorder, tap)
+                recorder.lightly("optimizer tap", aside.come_back, recorder, tap)
 
     @functools.wraps(original_add)
     def add_param_group(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -70,6 +70,12 @@ def _inherited(patches: Patches) -> None:
     patches.set(kind, "__init__", __init__)
     patches.set(kind, "zero_grad", zero_grad)
     patches.set(kind, "add_param_group", add_param_group)
+
+
+def _zeroing(recorder: Recorder, optimizer: Any, frame: Any) -> Any:
+    """Note that it begins; this thread's tap, which stands aside meanwhile."""
+    recorder.optimizers.zeroed(optimizer, frame)
+    return aside.stand_aside(recorder)
 
 
 def _steps(patches: Patches) -> None:

@@ -1,0 +1,102 @@
+"""The op tap's hot path: compiled where that could be done, else in Python."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradpm.record import plain, rows
+from gradpm.record.oprow import (
+    GRAD_ENABLED,
+    IN_REQUIRES,
+    INFERENCE,
+    LOOKED_AT,
+    OUT_REQUIRES_GRAD,
+    TRACKED,
+    TRACKED_LEAF,
+    Tensor,
+    grad_enabled,
+    inference_enabled,
+    sequence_number,
+)
+from gradpm.record.plans import Plan
+from gradpm.record.quiet import MEASURED
+from gradpm.record.scopes import Calls
+from gradpm.record.stacks import Lines, Token
+from gradpm.trace.schema import COLUMNS, Leaf, Table
+
+ASKED_FOR = "GRADPM_HOT_PATH"  # "python": not the compiled one, to compare or to rule it out
+
+
+def _compiled() -> Any:
+    """The compiled module, told what it must know; None where it cannot be had."""
+    if os.environ.get(ASKED_FOR) == "python":
+        return None
+    try:
+        from gradpm.record import _hot
+    except ImportError:  # there was no compiler, or no header files
+        return None
+    _hot.configure(
+        (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
+        (grad_enabled, inference_enabled, sequence_number,
+         torch.overrides.handle_torch_function.__code__, torch.nn.Module._call_impl.__code__,
+         MEASURED, torch.strided),
+        (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
+         OUT_REQUIRES_GRAD, LOOKED_AT, int(Leaf.IS_LEAF), int(Leaf.REQUIRES)),
+    )  # fmt: skip
+    return _hot
+
+
+def _named(packed: Any) -> list[tuple[str, array[Any]]]:
+    types = COLUMNS[Table.OP].items()
+    return [(name, array(kind, part)) for (name, kind), part in zip(types, packed, strict=True)]
+
+
+def _rows_of(module: Any) -> Any:
+    """The op rows over the compiled module's buffer."""
+
+    class OpRows(module.OpBuffer):  # type: ignore[misc]
+        """`rows.OpRows`, its rows in arrays of the machine's own numbers."""
+
+        table = Table.OP
+
+        def take(self) -> tuple[int, list[tuple[str, array[Any]]]]:
+            """The rows so far as columns, and an empty buffer again."""
+            count, packed = self.drain()
+            return count, _named(packed)
+
+        def peek(self) -> list[tuple[str, array[Any]]]:
+            """The rows so far as columns; they stay."""
+            return _named(self.columns())
+
+        def clear(self) -> None:
+            """Forget the rows so far."""
+            self.drain()
+
+    return OpRows
+
+
+def look(tensor: Any) -> tuple[int, int, Any, int, int] | None:
+    """(flags, version, `.grad` or None, its version, its kind) of a leaf; None: ask in Python."""
+    return None
+
+
+def grad_of(tensor: Any) -> tuple[Any, int] | None:
+    """(`.grad` or None, its version) of a leaf; None: ask in Python."""
+    return None
+
+
+if TYPE_CHECKING:
+    from gradpm.record.plain import HotTap as HotTap
+    from gradpm.record.rows import OpRows as OpRows
+else:
+    _module = _compiled()
+    HotTap = _module.HotTap if _module is not None else plain.HotTap
+    OpRows = _rows_of(_module) if _module is not None else rows.OpRows
+    if _module is not None:
+        look, grad_of = _module.look, _module.grad_of
+
+is_compiled = HotTap is not plain.HotTap
