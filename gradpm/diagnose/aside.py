@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import Cut, classify
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.flow import is_use, target_of
 from gradpm.diagnose.handed import DETACHING
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import FileKind, Op
 
 DECIDING = frozenset("__bool__ __int__ __index__ is_nonzero".split())

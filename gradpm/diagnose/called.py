@@ -6,8 +6,9 @@ import ast
 import re
 from functools import cached_property
 
-from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.places import Places, variable
 from gradpm.diagnose.words import Words, spoken
 from gradpm.trace.model import Frame

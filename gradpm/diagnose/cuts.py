@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from gradpm.diagnose import functions
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.flow import SWITCHES, is_mutating
 from gradpm.diagnose.handed import DETACHING, only_leaves
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.surrogates import surrogate
 from gradpm.diagnose.switched import owner_of, switch
 from gradpm.diagnose.words import is_nameless, place, spoken

@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import attrgetter
 
-from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.losing import NONE_LOST, Kinds, Lost, also_lost, united
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.passing import Rows
 from gradpm.trace.schema import LinkHow, Op, Table
 
@@ -39,7 +42,8 @@ NO_VALUE = frozenset(  # what comes out does not depend on the values that went 
     empty_like rand_like randn_like randint_like full_like new_zeros new_ones new_empty new_full
     new_empty_strided""".split()
 )
-LAST = 1 << 62  # beyond every op id
+LAST = 1 << 64  # beyond every op id
+PART = 256  # rows that are passed by together where none of them matters
 SWITCHES = frozenset("requires_grad_ requires_grad.__set__".split())
 NO_USE = frozenset(("__deepcopy__", "Parameter"))
 SPECIAL = SWITCHES | NO_VALUE | {"checkpoint"}  # they count even where nothing of interest goes in
@@ -90,26 +94,39 @@ class Flow:
         self.touched: dict[int, Touch] = {serial: Touch() for serial in self.serials}
         self.alias: dict[int, list[int]] = {}
         self.horizon = LAST
+        self._waiting: list[Backward] = []  # calls whose roots were not looked at, the next last
 
     def run(self) -> Flow:
         """Go through all rows; the state at each engine call is kept in `roots`."""
         self._start()
-        calls = sorted(self.facts.backwards, key=lambda call: call.op)
-        self.horizon = calls[-1].op if calls else LAST
+        self._waiting = sorted(self.facts.backwards, key=attrgetter("op"))[::-1]
+        self.horizon = self._waiting[0].op if self._waiting else LAST
         links = self._links()
         rows = Rows(self.facts, SPECIAL, _is_plain)
+        known = (self.tracked, self.lost, self.frozen)
+        for first in range(0, self.facts.op_count, PART):
+            part = range(first, min(first + PART, self.facts.op_count))
+            if not rows.pass_by(part, known, links):
+                self._go(rows, part, links)
+        self._catch_up(LAST)
+        return self
+
+    def _go(self, rows: Rows, part: range, links: dict[int, list[tuple[int, int]]]) -> None:
+        """Through some of the rows, one by one."""
         tracked, lost, frozen, bits = self.tracked, self.lost, self.frozen, self.bit
-        next_call = 0
-        for row, (op_id, taken, made, named, applied) in enumerate(rows.all()):
-            while next_call < len(calls) and calls[next_call].op <= op_id:
-                self._snapshot(calls[next_call].number, calls[next_call].roots)
-                next_call += 1
+        due = self._waiting[-1].op if self._waiting else LAST
+        for row, (op_id, taken, made, plain, odd) in enumerate(rows.of(part), part.start):
+            if due <= op_id:
+                due = self._catch_up(op_id)
             for serial in taken:
                 if serial in tracked or serial in lost or serial in frozen:
-                    self._carry(rows, row, op_id, taken)
+                    if plain and rows.makes_tracked(row, taken, made):
+                        self._pass_on(rows, row, op_id, taken, made)
+                    else:
+                        self.step(self.facts.op(row))
                     break
             else:
-                if named or applied:
+                if odd:
                     self.step(self.facts.op(row))
                 else:
                     for out in made:
@@ -118,32 +135,33 @@ class Flow:
                             self._clear(out)
             if op_id in links:
                 self._come_back(self.facts.op(row), links[op_id])
-        for call in calls[next_call:]:
-            self._snapshot(call.number, call.roots)
-        return self
 
-    def _carry(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
-        """What `step` does, without decoding a row that is one of the many plain ones."""
-        if rows.passes_on(row, taken):
-            self._pass_on(rows, row, op_id, taken)
-        else:
-            self.step(self.facts.op(row))
+    def _catch_up(self, op_id: int) -> int:
+        """Keep what stands at the roots of the calls made by then; when the next one is due."""
+        while self._waiting and self._waiting[-1].op <= op_id:
+            call = self._waiting.pop()
+            self._snapshot(call.number, call.roots)
+        return self._waiting[-1].op if self._waiting else LAST
 
     def _come_back(self, op: OpRow, links: Iterable[tuple[int, int]]) -> None:
         for source, how in links:
             if how not in (LinkHow.WRAP, LinkHow.COPY):
                 self._came_back(op, source)
 
-    def _pass_on(self, rows: Rows, row: int, op_id: int, taken: Sequence[int]) -> None:
+    def _pass_on(
+        self, rows: Rows, row: int, op_id: int, taken: Sequence[int], made: Sequence[int]
+    ) -> None:
+        """What `step` does, without decoding a row that is one of the many plain ones."""
         tracked, lost, frozen = self._taken(taken)
         if op_id <= self.horizon:
             for serial in taken:
                 touch = self.touched.get(serial)
                 if touch is not None:
                     touch.note(row, tracked=rows.is_forward(row))
-        for out in rows.made(row):
+        for out in made:
             self.tracked[out] = tracked
-            self._hold(out, lost, frozen)
+            if lost or frozen or out in self.lost or out in self.frozen:
+                self._hold(out, lost, frozen)
 
     def _start(self) -> None:
         leaves = self.facts.trace.leaves
@@ -222,10 +240,11 @@ class Flow:
         tracked = frozen = 0
         several = []
         for serial in serials:
-            tracked |= self.tracked.get(serial, 0)
-            frozen |= self.frozen.get(serial, 0)
-            inner = self.lost.get(serial)
-            if inner:
+            if serial in self.tracked:
+                tracked |= self.tracked[serial]
+            if serial in self.frozen:
+                frozen |= self.frozen[serial]
+            if serial in self.lost and (inner := self.lost[serial]):
                 several.append(inner)
         return tracked, united(several, self._kinds) if several else NONE_LOST, frozen
 

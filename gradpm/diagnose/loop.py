@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from gradpm.diagnose.facts import Backward, Facts, GradRow, OpRow, Optimizer
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Location
+from gradpm.diagnose.gradients import FRESH, GradRow
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.places import Places
 from gradpm.trace.model import Event
-from gradpm.trace.schema import FileKind, GradState, Op
+from gradpm.trace.schema import FileKind, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
 SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
 SETTING = ("grad.__set__", "_grad.__set__")
-SOME = (GradState.FINITE, GradState.NAN, GradState.INF, GradState.SPARSE, GradState.UNREAD)
 
 
 def code_of(location: Location) -> str:
@@ -58,13 +61,13 @@ class Step:
         found = self.event.detail.get("lr")
         return found if isinstance(found, list) else []
 
+    def gave(self, serials: Iterable[int]) -> bool:
+        """Whether any of the calls since the last step changed one of these gradients."""
+        return any(call.grads.is_fresh(serial) for serial in serials for call in self.calls)
+
     def fresh(self, serial: int) -> list[tuple[Backward, GradRow]]:
         """The calls since the last step that changed this parameter's gradient."""
-        return [
-            (call, call.grads[serial])
-            for call in self.calls
-            if serial in call.grads and call.grads[serial].fresh
-        ]
+        return [(call, call.grads[serial]) for call in self.calls if call.grads.is_fresh(serial)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,30 +228,22 @@ class Loop:
     @cached_property
     def first_fresh(self) -> dict[int, int]:
         """How many engine calls gave each serial a gradient."""
-        found: dict[int, int] = {}
-        for call in self.facts.accumulating:
-            for serial, grad in call.grads.items():
-                if grad.fresh:
-                    found[serial] = found.get(serial, 0) + 1
-        return found
+        return {serial: len(rows) for serial, rows in self.facts.gradients.fed.items()}
 
     @cached_property
     def largest_norms(self) -> dict[int, float]:
         """By call that fills `.grad`, the largest norm among the gradients that it changed."""
-        return {
-            call.number: max(
-                (g.norm for g in call.grads.values() if g.fresh and g.norm == g.norm), default=0.0
-            )
-            for call in self.facts.accumulating
-        }
+        norms, flags = self.facts.gradients.norms, self.facts.gradients.flags
+        found = {}
+        for call in self.facts.accumulating:
+            rows = zip(norms[call.grads.rows], flags[call.grads.rows], strict=True)
+            fresh = [norm for norm, flag in rows if flag & FRESH and norm == norm]
+            found[call.number] = max(fresh, default=0.0)
+        return found
 
     def at_work(self, serial: int) -> list[Optimizer]:
         """The optimizers that stepped while this parameter was being given gradients."""
-        calls = [
-            call.number
-            for call in self.facts.accumulating
-            if serial in call.grads and call.grads[serial].fresh
-        ]
+        calls = [call.number for call in self.facts.gradients.calls_that_fed(serial)]
         return [
             optimizer
             for optimizer in self.facts.optimizers

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.places import FUNCTIONS, Places, variable
 from gradpm.trace.model import Frame
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.killers import Remedy
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.places import variable
 from gradpm.trace.schema import FileKind
 

@@ -12,7 +12,8 @@ from gradpm.diagnose.places import Places
 from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op
 
 if TYPE_CHECKING:
-    from gradpm.diagnose.facts import Facts, OpRow
+    from gradpm.diagnose.facts import Facts
+    from gradpm.diagnose.ops import OpRow
 
 
 def unfed_leaves(facts: Facts) -> dict[int, list[int]]:

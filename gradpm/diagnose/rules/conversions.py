@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Step, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.origins import origin_places
 from gradpm.diagnose.places import variable
 from gradpm.diagnose.raised import Raised

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from gradpm.diagnose import functions
 from gradpm.diagnose.ancestry import ancestors, descendants, scaled_by_torch
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.born import first_bad
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.chosen import chosen_after
 from gradpm.diagnose.cures import Cure, cure_of, is_risky
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Severity, Step, Subject
 from gradpm.diagnose.looks import Look
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rules.diverging import diverges
 from gradpm.diagnose.words import is_nameless, place, spoken
@@ -69,6 +70,9 @@ def _caught_by_anomaly_mode(case: Case) -> bool:
 
 def bad_leaves(case: Case, call: Backward) -> list[int]:
     """Leaves that require grad and whose fresh gradient is not finite."""
+    states = case.facts.gradients.states[call.grads.rows]
+    if not any(map(states.count, BAD)):
+        return []  # the usual case
     grads = call.grads.items()
     return [s for s, g in grads if g.state in BAD and g.fresh and g.requires]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.rules import replaced
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Call, LeafKind, Table
@@ -61,11 +61,7 @@ def _is_stray(case: Case, serial: int) -> bool:
         return False
     if serial in case.explained or case.loop.first_fresh.get(serial, 0) < FEWEST:
         return False
-    rows = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
+    rows = case.facts.gradients.given(serial)
     if len({row.version for row in rows}) > 1 or _moved_by_hand(case, serial):
         return False  # the program updates it by itself
     if serial in _inner(case):

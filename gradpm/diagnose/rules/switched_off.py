@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.places import assigned
 from gradpm.trace.schema import FileKind
 

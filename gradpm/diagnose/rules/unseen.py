@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Severity
 from gradpm.diagnose.rules.diverging import diverges
 from gradpm.diagnose.rules.nonfinite import bad_leaves, recovered

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.loop import Step, code_of
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.words import place
 
 FEWEST_CALLS = 3
@@ -18,7 +18,7 @@ def in_its_place(case: Case, optimizer: Optimizer) -> list[Step]:
     """Steps of others that follow right on a backward meant for this one, and had none of it."""
     found = []
     for call in case.facts.accumulating:
-        fresh = {serial for serial, grad in call.grads.items() if grad.fresh}
+        fresh = set(filter(call.grads.is_fresh, call.grads))
         step = case.loop.step_after(call.op_end)
         if step is None or not fresh & optimizer.params.keys():
             continue
@@ -36,11 +36,7 @@ def tell(case: Case, optimizer: Optimizer) -> None:
     made = places.of(optimizer.frame, "culprit")
     bare = case.loop.bare("step")
     subjects = words.parameters(serials)
-    calls = [
-        call
-        for call in case.facts.accumulating
-        if serials[0] in call.grads and call.grads[serials[0]].fresh
-    ]
+    calls = case.facts.gradients.calls_that_fed(serials[0])
     at = places.of(calls[0].frame, "backward") if calls else None
     name = places.target(optimizer.frame) or optimizer.type
     others = Counter(step.event.frame for step in in_its_place(case, optimizer))
@@ -76,11 +72,7 @@ def _second(made: Location | None) -> Location | None:
 
 def _unmoved(case: Case, serial: int) -> bool:
     """Whether a parameter got gradients in several calls and its values were never touched."""
-    grads = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
+    grads = case.facts.gradients.given(serial)
     owners = case.facts.owners.get(serial, [])
     if len(grads) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
         return False
