@@ -17,8 +17,9 @@ from gradpm.diagnose.crossing import links_of
 from gradpm.diagnose.ends import Ends
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.flow import Flow
-from gradpm.diagnose.loop import Clearing, Loop
+from gradpm.diagnose.loop import Loop
 from gradpm.diagnose.losing import Kinds, Lost, also_lost, united
+from gradpm.diagnose.steps import Clearing
 from gradpm.diagnose.stretches import stretches
 from gradpm.diagnose.users import Users
 from gradpm.trace.model import Trace

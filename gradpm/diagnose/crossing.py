@@ -9,7 +9,7 @@ from itertools import compress, islice, pairwise
 from operator import le
 
 from gradpm.diagnose.facts import Facts
-from gradpm.diagnose.flow import NO_VALUE
+from gradpm.diagnose.op_names import NO_VALUE
 from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op, Out
 

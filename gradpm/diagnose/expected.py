@@ -10,8 +10,7 @@ from itertools import compress
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.gradients import REQUIRES
 from gradpm.diagnose.loop import Loop
-
-LAST = 1 << 62  # beyond every op id
+from gradpm.diagnose.ops import LAST
 
 
 class Expected:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.facts import Facts
-from gradpm.diagnose.flow import target_of
+from gradpm.diagnose.op_names import target_of
 from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.stretches import stretches
 from gradpm.trace.schema import THREAD_SHIFT, Op, Table

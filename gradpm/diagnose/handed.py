@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.flow import VIEWS, target_of
+from gradpm.diagnose.op_names import VIEWS, target_of
 from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import bisect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from gradpm.diagnose.backwards import Backward
@@ -15,7 +14,7 @@ from gradpm.diagnose.gradients import FRESH, GradRow
 from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.places import Places
-from gradpm.trace.model import Event
+from gradpm.diagnose.steps import Clearing, Step
 from gradpm.trace.schema import FileKind, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
@@ -26,57 +25,6 @@ SETTING = ("grad.__set__", "_grad.__set__")
 def code_of(location: Location) -> str:
     """A line's code without its comment."""
     return location.source.split("#")[0].strip()
-
-
-@dataclass(slots=True)
-class Step:
-    """One step of one optimizer, and the engine calls since the step before it."""
-
-    optimizer: Optimizer
-    index: int
-    event: Event
-    done: Event | None = None
-    since: int = 0  # op id when the step before it had ended
-    calls: list[Backward] = field(default_factory=list)
-
-    @property
-    def ran_closure(self) -> bool:
-        """Whether engine calls ran inside the step."""
-        return self.done is not None and self.done.backward > self.event.backward
-
-    @property
-    def in_backward(self) -> bool:
-        """Whether it ran inside an engine call, from a hook."""
-        last = self.calls[-1] if self.calls else None
-        return last is not None and self.event.op < last.op_end
-
-    @property
-    def without(self) -> bool:
-        """Whether not one of its parameters had a gradient."""
-        return not self.event.detail.get("have")
-
-    @property
-    def rates(self) -> list[float | None]:
-        """The learning rate of each group."""
-        found = self.event.detail.get("lr")
-        return found if isinstance(found, list) else []
-
-    def gave(self, serials: Iterable[int]) -> bool:
-        """Whether any of the calls since the last step changed one of these gradients."""
-        return any(call.grads.is_fresh(serial) for serial in serials for call in self.calls)
-
-    def fresh(self, serial: int) -> list[tuple[Backward, GradRow]]:
-        """The calls since the last step that changed this parameter's gradient."""
-        return [(call, call.grads[serial]) for call in self.calls if call.grads.is_fresh(serial)]
-
-
-@dataclass(frozen=True, slots=True)
-class Clearing:
-    """A line that cleared or zeroed gradients."""
-
-    op: int
-    frame: int
-    serials: frozenset[int]
 
 
 class Loop:

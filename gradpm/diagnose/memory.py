@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradpm.diagnose.facts import Facts
-from gradpm.diagnose.flow import VIEWS, target_of, views_of
+from gradpm.diagnose.op_names import VIEWS, target_of, views_of
 from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op, Table
 

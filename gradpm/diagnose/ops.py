@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gradpm.trace.schema import THREAD_SHIFT, Op, Out
 
+LAST = 1 << 64  # beyond every op id
 # Plain numbers: an enum's own `&` takes ten times as long, and rules ask for each row's flags.
 _OUT_REQUIRES, _OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
 

@@ -10,7 +10,8 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.losing import Lost
 from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import search
-from gradpm.diagnose.places import Code, own_parts, targets_of
+from gradpm.diagnose.statements import own_parts, targets_of
+from gradpm.diagnose.syntax import Code
 from gradpm.trace.model import Frame
 
 COMING_IN = frozenset("tensor as_tensor asarray scalar_tensor from_numpy ?".split())

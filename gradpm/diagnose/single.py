@@ -7,7 +7,7 @@ import ast
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.killers import Remedy
 from gradpm.diagnose.ops import OpRow
-from gradpm.diagnose.places import variable
+from gradpm.diagnose.statements import variable
 from gradpm.trace.schema import FileKind
 
 KINDS = frozenset("Softmax LogSoftmax SafeSoftmax".split())

@@ -7,7 +7,7 @@ import ast
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.ops import OpRow
-from gradpm.diagnose.places import own_parts
+from gradpm.diagnose.statements import own_parts
 from gradpm.trace.model import Frame
 
 FARTHEST = 200_000

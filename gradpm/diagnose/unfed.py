@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradpm.diagnose.flow import SWITCHES
+from gradpm.diagnose.op_names import SWITCHES
 from gradpm.diagnose.places import Places
 from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op
 

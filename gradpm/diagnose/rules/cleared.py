@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import Clearing, Step
 from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Clearing, Step
 from gradpm.diagnose.words import place
 
 

@@ -8,8 +8,8 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Step, Subject
 from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.origins import origin_places
-from gradpm.diagnose.places import variable
 from gradpm.diagnose.raised import Raised
+from gradpm.diagnose.statements import variable
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.model import Frame
 

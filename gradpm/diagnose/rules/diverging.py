@@ -8,7 +8,7 @@ from collections import Counter
 from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import is_mutating
+from gradpm.diagnose.op_names import is_mutating
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Op
 

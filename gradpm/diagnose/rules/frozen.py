@@ -6,7 +6,7 @@ import ast
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import SWITCHES
+from gradpm.diagnose.op_names import SWITCHES
 from gradpm.diagnose.rules.no_graph import freezing_line
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import FileKind, LeafKind, Op

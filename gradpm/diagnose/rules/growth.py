@@ -8,8 +8,8 @@ from gradpm.diagnose.case import Case
 from gradpm.diagnose.crossing import Link, links_of
 from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.ops import OpRow
-from gradpm.diagnose.places import variable
 from gradpm.diagnose.rules import kept
+from gradpm.diagnose.statements import variable
 from gradpm.diagnose.words import is_nameless, place, spoken
 from gradpm.trace.schema import Call
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity, Step
-from gradpm.diagnose.flow import NO_VALUE
+from gradpm.diagnose.op_names import NO_VALUE
 from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import FileKind, Op

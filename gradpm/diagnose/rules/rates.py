@@ -6,8 +6,8 @@ import ast
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import Step
 from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import FileKind
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import Step
 from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 
 FEWEST = 4  # steps that were looked at

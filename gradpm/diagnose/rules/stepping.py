@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import Clearing, Step
 from gradpm.diagnose.moved import is_moved
 from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.rules.unstepped import in_its_place
+from gradpm.diagnose.steps import Clearing, Step
 from gradpm.diagnose.words import place
 
 SHARE = 0.4  # of an optimizer's steps; below it a program may have its reasons

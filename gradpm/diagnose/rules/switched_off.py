@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.ops import OpRow
-from gradpm.diagnose.places import assigned
+from gradpm.diagnose.statements import assigned
 from gradpm.trace.schema import FileKind
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import Step, code_of
+from gradpm.diagnose.loop import code_of
 from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 
 FEWEST_CALLS = 3

@@ -8,7 +8,7 @@ import re
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.paths import path_to
-from gradpm.diagnose.places import assigned
+from gradpm.diagnose.statements import assigned
 from gradpm.diagnose.words import place
 
 OFTEN = 5

@@ -8,8 +8,8 @@ from collections import Counter
 from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import is_mutating
-from gradpm.diagnose.loop import Step
+from gradpm.diagnose.op_names import is_mutating
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Op
 
