@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any
 
 from gradpm.diagnose.backwards import Backward, read_backwards
@@ -77,10 +77,26 @@ class Facts:
 
     def ops_named(self, names: Container[str]) -> Iterator[OpRow]:
         """The ops of these names, in order; the others are not even decoded."""
+        return map(self.op, self.rows_named(names))
+
+    def rows_named(self, names: Container[str]) -> Iterator[int]:
+        """The rows of the ops of these names, in order."""
         wanted = self.named(names)
-        for row, name in enumerate(self.op_names) if wanted else ():
-            if name in wanted:
-                yield self.op(row)
+        chosen = map(wanted.__contains__, self.op_names) if wanted else ()
+        return compress(range(self.op_count), chosen)
+
+    @cached_property
+    def grad_reads(self) -> list[int]:
+        """The rows that read a `.grad`: clipping alone reads every parameter's in every step."""
+        starts, *_ = self.ragged
+        rows = self.rows_named(("grad.__get__",))
+        return [row for row in rows if starts[row] < starts[row + 1]]
+
+    @cached_property
+    def empty_reads(self) -> list[OpRow]:
+        """The reads of a `.grad` that gave None, in order."""
+        _, _, starts, *_ = self.ragged
+        return [self.op(row) for row in self.grad_reads if starts[row] == starts[row + 1]]
 
     @cached_property
     def op_names(self) -> Any:

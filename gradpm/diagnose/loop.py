@@ -11,7 +11,6 @@ from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.gradients import FRESH, GradRow
-from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.places import Places
 from gradpm.diagnose.steps import Clearing, Step
@@ -19,6 +18,7 @@ from gradpm.trace.schema import FileKind, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
 SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
+READING = ("grad.__get__",)
 SETTING = ("grad.__set__", "_grad.__set__")
 
 
@@ -90,11 +90,6 @@ class Loop:
                 found.setdefault(op.ins[0], []).append(op.id)
         return found
 
-    @cached_property
-    def reads(self) -> list[OpRow]:
-        """The reads of a `.grad` that gave None, in order."""
-        return [op for op in self.facts.ops_named(("grad.__get__",)) if not op.outs]
-
     def set_by_hand(self, serials: Iterable[int], first: int, end: int) -> bool:
         """Whether any of these gradients was set by the program itself in between."""
         for serial in serials if self.by_hand else ():
@@ -114,20 +109,29 @@ class Loop:
             for event in facts.trace.events
             if event.kind == "optimizer.zero_grad"
         ]
-        grads: dict[int, int] = {}
-        for op in facts.ops_named({*SETTING, *ZEROING, *SAME_MEMORY, "grad.__get__"}):
-            if op.name == "grad.__get__" and op.ins and op.outs:
-                grads[op.outs[0]] = op.ins[0]
-            elif op.name in SAME_MEMORY:
+        found += self._cleared_by_hand()
+        return sorted(found, key=lambda clearing: clearing.op)
+
+    def _cleared_by_hand(self) -> Iterator[Clearing]:
+        facts = self.facts
+        names, reading = facts.op_names, facts.named(READING)
+        into, ins, starts, outs, *_ = facts.ragged
+        grads: dict[int, int] = {}  # a gradient -> whose it is
+        for row in facts.rows_named({*SETTING, *ZEROING, *SAME_MEMORY, *READING}):
+            if names[row] in reading:  # by the million where gradients are clipped
+                if into[row] < into[row + 1] and starts[row] < starts[row + 1]:
+                    grads[outs[starts[row]]] = ins[into[row]]
+                continue
+            op = facts.op(row)
+            if op.name in SAME_MEMORY:
                 if op.ins and op.outs and op.ins[0] in grads:
                     grads[op.outs[0]] = grads[op.ins[0]]
             elif op.name in SETTING and op.has(Op.NONE_SET) and op.ins:
-                found.append(Clearing(op.id, op.frame, frozenset(op.ins[:1])))
+                yield Clearing(op.id, op.frame, frozenset(op.ins[:1]))
             elif op.name in ZEROING:
                 whose = frozenset(grads[serial] for serial in op.ins if serial in grads)
                 if whose:
-                    found.append(Clearing(op.id, op.frame, whose))
-        return sorted(found, key=lambda clearing: clearing.op)
+                    yield Clearing(op.id, op.frame, whose)
 
     def cleared(self, serials: Iterable[int], first: int, end: int) -> Clearing | None:
         """The last clearing of any of these between two op ids."""

@@ -32,8 +32,8 @@ def _refused(case: Case) -> list[tuple[int, int]]:
 def _reads(case: Case) -> list[tuple[int, int]]:
     """(serial, frame) of the user's own reads of a non-leaf's `.grad` that gave None."""
     found: dict[str, tuple[int, int]] = {}
-    for op in case.facts.ops_named(("grad.__get__",)):
-        if op.outs or not op.ins or not _is_user(case, op.frame):
+    for op in case.facts.empty_reads:
+        if not _is_user(case, op.frame):
             continue
         serial = op.ins[0]
         maker = case.facts.makers.get(serial)
