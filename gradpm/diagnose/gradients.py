@@ -113,11 +113,11 @@ class Gradients:
         self._starts = self._ordered() or self._put_in_order()
         self.leaves, self.states = self._columns["leaf"], self._columns["state"]
         self.flags, self.norms = self._columns["flags"], self._columns["norm"]
-        self.numbers = self._columns["backward"]
+        self.numbers, self.versions = self._columns["backward"], self._columns["version"]
 
     def row(self, at: int) -> GradRow:
         """One row, decoded."""
-        number, leaf, state, *rest = (column[at] for column in self._columns.values())
+        number, leaf, state, *rest = [column[at] for column in self._columns.values()]
         return GradRow(number, leaf, _STATES.get(state, GradState.UNREAD), *rest)
 
     def hand_out(self) -> None:

@@ -61,12 +61,13 @@ def _is_stray(case: Case, serial: int) -> bool:
         return False
     if serial in case.explained or case.loop.first_fresh.get(serial, 0) < FEWEST:
         return False
-    rows = case.facts.gradients.given(serial)
-    if len({row.version for row in rows}) > 1 or _moved_by_hand(case, serial):
+    gradients = case.facts.gradients
+    rows = gradients.fed.get(serial, ())
+    if len({gradients.versions[row] for row in rows}) > 1 or _moved_by_hand(case, serial):
         return False  # the program updates it by itself
     if serial in _inner(case):
         return False
-    return any(row.norm > 0 for row in rows) and not _evaluated(case, serial)
+    return any(gradients.norms[row] > 0 for row in rows) and not _evaluated(case, serial)
 
 
 def _moved_by_hand(case: Case, serial: int) -> bool:

@@ -73,11 +73,12 @@ def _second(made: Location | None) -> Location | None:
 
 def _unmoved(case: Case, serial: int) -> bool:
     """Whether a parameter got gradients in several calls and its values were never touched."""
-    grads = case.facts.gradients.given(serial)
+    gradients = case.facts.gradients
+    rows = gradients.fed.get(serial, ())
     owners = case.facts.owners.get(serial, [])
-    if len(grads) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
+    if len(rows) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
         return False
-    if len({grad.version for grad in grads}) > 1:
+    if len({gradients.versions[row] for row in rows}) > 1:
         return False
     return not any(
         case.facts.op(row).name in ("data.__get__", "data.__set__")
