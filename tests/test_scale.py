@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sys
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,17 @@ import pytest
 from launching import ROOT
 
 from gradpm.diagnose.case import Case
+from gradpm.diagnose.crossing import links_of
 from gradpm.diagnose.ends import Ends
 from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.flow import Flow
-from gradpm.diagnose.graphs import stretches
-from gradpm.diagnose.loop import Clearing, Loop
+from gradpm.diagnose.loop import Loop
 from gradpm.diagnose.losing import Kinds, Lost, also_lost, united
+from gradpm.diagnose.steps import Clearing
+from gradpm.diagnose.stretches import stretches
+from gradpm.diagnose.users import Users
 from gradpm.trace.model import Trace
-from gradpm.trace.schema import LeafKind, Op, Table
+from gradpm.trace.schema import Leaf, LeafKind, Op, Table
 
 sys.path.append(str(ROOT / "tests/tui"))
 from make_trace import Builder
@@ -179,3 +184,93 @@ def test_what_cleared_a_gradient_last_is_found_by_bisection(tmp_path: Path) -> N
 def test_stretches_of_a_column() -> None:
     assert stretches([0, 0, 2, 1, 1, 1]) == {0: (0, 2), 2: (2, 3), 1: (3, 6)}
     assert stretches([]) == {}
+
+
+def random_run(turn: random.Random, folder: Path) -> Facts:
+    """A few steps of random ops on a few parameters; half of these carry values on to the next."""
+    written, carries = Written(), turn.random() < 0.5
+    parameters = [-1 - at for at in range(4)]
+    for serial in parameters:
+        written.parameter(serial)
+        written.op("uniform_", [serial], [serial], tracked=False)
+    known = list(parameters)
+    for at in range(120):
+        ins = turn.choices(known[-12:] + parameters, k=turn.choice((1, 1, 2)))
+        name = turn.choice(("mul", "linear", "add_", "detach", "view", "zeros_like", "item"))
+        outs = {"add_": ins[:1], "item": []}.get(name, [100 + at])
+        leaf = outs[:1] and outs[0] in parameters  # changed under no_grad
+        written.op(name, ins, outs, tracked=turn.random() < 0.8 and not leaf)
+        known += outs
+        if at % 15 == 14:
+            written.call(known[-1])
+            if not carries or turn.random() < 0.7:
+                del known[4:]
+            for other in range(at % 2 * 30):  # an evaluation of something else
+                written.op("mul", [1000 + other], [1001 + other], tracked=False)
+    return facts_of(written, folder)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_that_are_passed_by_together_change_nothing(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = random_run(random.Random(seed), tmp_path)
+    serials = random.Random(seed).sample([-1, -2, -3, -4], 2)
+    flows = []
+    for rows in (1, 7, 1000):
+        monkeypatch.setattr("gradpm.diagnose.flow.PART", rows)
+        flows.append(Flow(facts, serials).run())
+    monkeypatch.setattr("gradpm.diagnose.passing.Rows.pass_by", lambda *_: False)
+    flows.append(Flow(facts, serials).run())
+    for part in ("tracked", "lost", "frozen", "roots", "escaped", "left_at", "touched", "alias"):
+        first, *others = (getattr(flow, part) for flow in flows)
+        assert all(other == first for other in others), part
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_run_in_which_nothing_crosses_has_no_links(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = random_run(random.Random(seed), tmp_path)
+    quick = links_of(facts)
+    monkeypatch.setattr("gradpm.diagnose.crossing._any_crosses", lambda _: True)
+    assert quick == links_of(facts)
+
+
+@pytest.mark.parametrize("spread", [0, 1 << 40])
+def test_what_a_tensor_goes_into_is_the_same_by_columns(
+    spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = random.Random(4)
+    lengths = turn.choices((0, 1, 1, 2, 5), k=300)
+    starts = array("Q", itertools.accumulate(lengths, initial=0))
+    ins = array("q", turn.choices([*range(-3, 120), 119 + spread], k=starts[-1]))
+    plain = Users(starts, ins, {-1})
+    monkeypatch.setattr("gradpm.diagnose.users.MANY", 0)
+    packed = Users(starts, ins, {-1})
+    for serial in [*range(-10, 130), 1 << 50, -(1 << 50), 119 + spread]:
+        assert list(packed.get(serial)) == list(plain.get(serial))
+
+
+def test_gradients_are_told_by_call_in_whatever_order_they_were_read(tmp_path: Path) -> None:
+    turn = random.Random(3)
+    rows = [(call, leaf, turn.randrange(7)) for call in range(6) for leaf in (-1, -2, -3)]
+    for shuffled in (False, True):
+        written = Written()
+        for _ in range(5):
+            written.call(1)
+        if shuffled:
+            turn.shuffle(rows)
+            rows.append((2, -2, 6))  # twice in one call: the later counts
+        for call, leaf, state in rows:
+            flags = int(Leaf.REQUIRES | Leaf.FRESH) if state % 2 else int(Leaf.REQUIRES)
+            written.add(Table.GRAD, backward=call, leaf=leaf, state=state, flags=flags)
+        facts = facts_of(written, tmp_path)
+        last = {(call, leaf): state for call, leaf, state in rows if call < 5}
+        told = {(b.number, s): int(g.state) for b in facts.backwards for s, g in b.grads.items()}
+        assert told == last
+        for leaf in (-1, -2, -3):
+            odd = [call for call in range(5) if last[call, leaf] % 2]
+            fed = facts.gradients.calls_that_fed(leaf)
+            assert [call.number for call in fed] == odd
+            assert [call.number for call in facts.backwards if call.grads.is_fresh(leaf)] == odd

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.flow import SWITCHES, TEMPLATED, VIEWS, is_mutating, target_of, views_of
+from gradpm.diagnose.op_names import SWITCHES, TEMPLATED, VIEWS, is_mutating, target_of, views_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.surrogates import surrogate
 
 # Alias of its input in the schema, yet the input itself or a copy: no new view to follow.

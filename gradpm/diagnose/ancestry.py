@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from gradpm.diagnose.facts import Backward, Facts
-from gradpm.diagnose.flow import NO_VALUE, target_of
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.op_names import NO_VALUE, target_of
 from gradpm.trace.schema import Op
 
 FARTHEST = 1_000_000

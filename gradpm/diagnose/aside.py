@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cuts import Cut, classify
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.flow import is_use, target_of
+from gradpm.diagnose.cut import Cut
+from gradpm.diagnose.cuts import classify
 from gradpm.diagnose.handed import DETACHING
+from gradpm.diagnose.op_names import is_use, target_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import FileKind, Op
 
 DECIDING = frozenset("__bool__ __int__ __index__ is_nonzero".split())

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gradpm.diagnose.ancestry import ancestors
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cures import DIVISION, LOG, MEAN, MULTIPLYING, SOFTMAX, Cure, cure_of
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location
-from gradpm.diagnose.flow import VIEWS
 from gradpm.diagnose.known import Known, known_behind
+from gradpm.diagnose.op_names import VIEWS
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.origin import (
     CONVERTING,
     FILLING,

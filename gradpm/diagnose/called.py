@@ -6,9 +6,11 @@ import ast
 import re
 from functools import cached_property
 
-from gradpm.diagnose.facts import Facts, OpRow
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Subject
-from gradpm.diagnose.places import Places, variable
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.places import Places
+from gradpm.diagnose.statements import variable
 from gradpm.diagnose.words import Words, spoken
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import LeafKind

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
-from gradpm.diagnose.flow import NO_VALUE
 from gradpm.diagnose.graphs import Node
+from gradpm.diagnose.op_names import NO_VALUE
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import engine_call, place, spoken
 from gradpm.trace.schema import Op, Table
 

@@ -26,7 +26,7 @@ from gradpm.trace.model import ErrorRow, Trace
 from gradpm.trace.schema import Table
 
 if TYPE_CHECKING:
-    from gradpm.diagnose.cuts import Cut
+    from gradpm.diagnose.cut import Cut
 
 
 class Case:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.origin import LAYERS
 from gradpm.diagnose.watched import kind_of
 from gradpm.trace.schema import Op, Table

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import place, spoken
 
 HIDING = frozenset("where masked_fill".split())

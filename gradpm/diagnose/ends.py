@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from gradpm.diagnose.facts import Facts
-from gradpm.diagnose.flow import LAST, is_use
+from gradpm.diagnose.op_names import is_use
+from gradpm.diagnose.ops import LAST
 from gradpm.trace.schema import Op
 
 _TRACKED = int(Op.OUT_REQUIRES)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from functools import cached_property
+from itertools import compress
 
 from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.gradients import REQUIRES
 from gradpm.diagnose.loop import Loop
-from gradpm.trace.schema import GradState
-
-LAST = 1 << 62  # beyond every op id
+from gradpm.diagnose.ops import LAST
 
 
 class Expected:
@@ -22,12 +23,8 @@ class Expected:
     @cached_property
     def requiring(self) -> set[int]:
         """Serials that required grad at some engine call (or when made, if there was none)."""
-        found = {
-            serial
-            for backward in self.facts.backwards
-            for serial, grad in backward.grads.items()
-            if grad.requires
-        }
+        gradients = self.facts.gradients
+        found = set(compress(gradients.leaves, map(REQUIRES.__and__, gradients.flags)))
         if not self.facts.backwards:
             leaves = self.facts.trace.leaves
             found = {serial for serial in self.facts.parameters if leaves[serial].flags & 1}
@@ -65,11 +62,12 @@ class Expected:
     @cached_property
     def judged_in(self) -> dict[int, list[int]]:
         """The calls that fill `.grad` in which each serial was alive and required grad."""
-        found: dict[int, list[int]] = {}
-        for backward in self.facts.accumulating:
-            for serial, grad in backward.grads.items():
-                if grad.requires:
-                    found.setdefault(serial, []).append(backward.number)
+        flags = self.facts.gradients.flags
+        found: defaultdict[int, list[int]] = defaultdict(list)
+        for call in self.facts.accumulating:
+            required = map(REQUIRES.__and__, flags[call.grads.rows])
+            for serial in compress(call.grads, required):
+                found[serial].append(call.number)
         return {**found, **self.facts.unfed}
 
     @cached_property
@@ -79,12 +77,9 @@ class Expected:
         What torch.func, an evolution strategy or another process computed comes in by
         `p.grad = g`, and no engine call of the run need ever have filled it.
         """
-        found = {
-            serial
-            for backward in self.facts.backwards
-            for serial, grad in backward.grads.items()
-            if grad.state is not GradState.NONE
-        }
+        gradients = self.facts.gradients
+        # NONE is 0, and so the only state that does not count
+        found = set(compress(gradients.leaves, gradients.states))
         for backward in self.facts.backwards:
             if backward.is_grad_call and not backward.raised:
                 found.update(s for s in backward.inputs if not self._waits_for_grad(s))

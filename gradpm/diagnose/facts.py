@@ -3,140 +3,20 @@
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice, pairwise, repeat
-from operator import sub
+from itertools import compress, pairwise
 from typing import Any
 
-from gradpm.trace.model import Event, Frame, Spec, Trace
-from gradpm.trace.schema import THREAD_SHIFT, Call, GradState, Leaf, LeafKind, Op, Out, Table
-
-# Plain numbers: an enum's own `&` takes ten times as long, and rules ask for each row's flags.
-_GRAD_CALL, _CALL_RAISED = int(Call.GRAD_CALL), int(Call.RAISED)
-_REQUIRES, _FRESH, _REACHED = int(Leaf.REQUIRES), int(Leaf.FRESH), int(Leaf.REACHED)
-_HELD = int(Leaf.HELD)
-_OUT_REQUIRES, _OUT_LEAF = int(Out.REQUIRES), int(Out.LEAF)
-
-
-@dataclass(slots=True)
-class OpRow:
-    """One op: what went in and out, by serial, and the circumstances."""
-
-    row: int
-    id: int
-    name: str
-    frame: int
-    scope: int
-    flags: int
-    seq: int
-    detail: int
-    ins: tuple[int, ...]
-    outs: tuple[int, ...]
-    specs: tuple[int, ...]
-    oflags: tuple[int, ...]
-
-    def has(self, flag: Op) -> bool:
-        """Whether a flag is set."""
-        return int.__and__(self.flags, flag) != 0
-
-    @property
-    def thread(self) -> int:
-        """The number of the thread it ran in; 0 is the main one."""
-        return self.flags >> THREAD_SHIFT
-
-    def requires(self, at: int) -> bool:
-        """Whether the output at this place requires grad."""
-        return at < len(self.oflags) and self.oflags[at] & _OUT_REQUIRES != 0
-
-    def is_leaf(self, at: int) -> bool:
-        """Whether the output at this place is a leaf that requires grad."""
-        return at < len(self.oflags) and self.oflags[at] & _OUT_LEAF != 0
-
-
-@dataclass(slots=True)
-class GradRow:
-    """A leaf's gradient right after one engine call."""
-
-    backward: int
-    leaf: int
-    state: GradState
-    flags: int
-    version: int
-    norm: float
-    absmax: float
-    nan: int
-    inf: int
-    zero: float
-
-    @property
-    def requires(self) -> bool:
-        """Whether the leaf required grad then."""
-        return self.flags & _REQUIRES != 0
-
-    @property
-    def fresh(self) -> bool:
-        """Whether this call changed the gradient."""
-        return self.flags & _FRESH != 0
-
-    @property
-    def held(self) -> bool:
-        """Whether it was already there, untouched and not zero, as the engine started."""
-        return self.flags & _HELD != 0
-
-    @property
-    def reached(self) -> bool:
-        """Whether the graph that was read has a node for this leaf."""
-        return self.flags & _REACHED != 0
-
-
-@dataclass(slots=True)
-class Backward:
-    """One engine call."""
-
-    row: int
-    number: int
-    flags: Call
-    frame: int
-    op: int
-    op_end: int
-    parent: int
-    error: int  # row of the error, -1 for none
-    nodes: int
-    step: int
-    ns: int
-    loss: float | None
-    roots: tuple[int, ...]
-    inputs: tuple[int, ...]
-    grads: dict[int, GradRow] = field(default_factory=dict)
-
-    @property
-    def is_grad_call(self) -> bool:
-        """`autograd.grad`, which fills no `.grad`."""
-        return int.__and__(self.flags, _GRAD_CALL) != 0
-
-    @property
-    def raised(self) -> bool:
-        """Whether the engine raised."""
-        return int.__and__(self.flags, _CALL_RAISED) != 0
-
-
-@dataclass(slots=True)
-class Optimizer:
-    """One optimizer: where it was made, what it owns, when it acted."""
-
-    id: int
-    type: str
-    frame: int
-    op: int
-    params: dict[int, int] = field(default_factory=dict)  # serial -> op id when it was given
-    options: list[dict[str, Any]] = field(default_factory=list)
-    groups: list[list[int]] = field(default_factory=list)  # serials, a list for each of `options`
-    steps: list[Event] = field(default_factory=list)
-    stepped: list[Event] = field(default_factory=list)
-    zeroed: list[Event] = field(default_factory=list)
+from gradpm.diagnose.backwards import Backward, read_backwards
+from gradpm.diagnose.gradients import Gradients
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.optimizers import Optimizer, read_optimizers
+from gradpm.diagnose.stretches import owners
+from gradpm.diagnose.users import Users
+from gradpm.trace.model import Frame, Spec, Trace
+from gradpm.trace.schema import LeafKind, Table
 
 
 @dataclass(slots=True)
@@ -197,10 +77,26 @@ class Facts:
 
     def ops_named(self, names: Container[str]) -> Iterator[OpRow]:
         """The ops of these names, in order; the others are not even decoded."""
+        return map(self.op, self.rows_named(names))
+
+    def rows_named(self, names: Container[str]) -> Iterator[int]:
+        """The rows of the ops of these names, in order."""
         wanted = self.named(names)
-        for row, name in enumerate(self.op_names) if wanted else ():
-            if name in wanted:
-                yield self.op(row)
+        chosen = map(wanted.__contains__, self.op_names) if wanted else ()
+        return compress(range(self.op_count), chosen)
+
+    @cached_property
+    def grad_reads(self) -> list[int]:
+        """The rows that read a `.grad`: clipping alone reads every parameter's in every step."""
+        starts, *_ = self.ragged
+        rows = self.rows_named(("grad.__get__",))
+        return [row for row in rows if starts[row] < starts[row + 1]]
+
+    @cached_property
+    def empty_reads(self) -> list[OpRow]:
+        """The reads of a `.grad` that gave None, in order."""
+        _, _, starts, *_ = self.ragged
+        return [self.op(row) for row in self.grad_reads if starts[row] == starts[row + 1]]
 
     @cached_property
     def op_names(self) -> Any:
@@ -211,6 +107,11 @@ class Facts:
     def op_flags(self) -> Any:
         """Flags of each row."""
         return self.trace.table(Table.OP)["flags"]
+
+    @cached_property
+    def op_frames(self) -> Any:
+        """Stack of each row."""
+        return self.trace.table(Table.OP)["frame"]
 
     def named(self, names: Container[str]) -> set[int]:
         """The string ids of these names, to be held against `op_names`."""
@@ -230,20 +131,16 @@ class Facts:
         """The row in which each serial first came out of an op."""
         _, _, starts, outs, _, _ = self.ragged
         found: dict[int, int] = {}
-        for row, out in zip(_owners(starts), outs, strict=True):
+        for row, out in zip(owners(starts), outs, strict=True):
             if out not in found:
                 found[out] = row
         return found
 
     @cached_property
-    def users(self) -> dict[int, list[int]]:
+    def users(self) -> Users:
         """The rows into which each serial goes."""
         starts, ins, *_ = self.ragged
-        found: defaultdict[int, list[int]] = defaultdict(list)
-        for row, serial in zip(_owners(starts), ins, strict=True):
-            found[serial].append(row)
-        found.default_factory = None
-        return found
+        return Users(starts, ins, self.trace.leaves)
 
     def spec_of(self, serial: int) -> Spec:
         """Shape and type of a tensor where it was made."""
@@ -261,43 +158,19 @@ class Facts:
     @cached_property
     def backwards(self) -> list[Backward]:
         """Every engine call, by number."""
-        columns = self.trace.table(Table.BACKWARD)
-        root_starts, roots = columns.ragged("root")
-        input_starts, inputs = columns.ragged("input")
-        names = ("number", "flags", "frame", "op", "op_end", "parent", "error", "nodes", "step",
-                 "ns", "loss")  # fmt: skip
-        rows = zip(*(columns[name] for name in names), strict=True)
-        kinds = {flags: Call(flags & 1023) for flags in set(columns["flags"])}
-        found = []
-        for row, (number, flags, frame, op, end, parent, error, nodes, step, ns, loss) in enumerate(
-            rows
-        ):
-            kind = kinds[flags]
-            found.append(
-                Backward(
-                    row, number, kind, frame, op, end, parent - 1, error - 1, nodes, step, ns,
-                    loss if kind & Call.LOSS else None,
-                    tuple(roots[root_starts[row] : root_starts[row + 1]]),
-                    tuple(inputs[input_starts[row] : input_starts[row + 1]]),
-                )
-            )  # fmt: skip
-        found.sort(key=lambda backward: backward.number)
-        by_number = {backward.number: backward for backward in found}
-        for grad in self._grads:
-            if grad.backward in by_number:
-                by_number[grad.backward].grads[grad.leaf] = grad
-        return found
+        return self._engine[0]
 
     @cached_property
-    def _grads(self) -> list[GradRow]:
-        columns = self.trace.table(Table.GRAD)
-        names = ("backward", "leaf", "state", "flags", "version",
-                 "norm", "absmax", "nan", "inf", "zero")  # fmt: skip
-        states = {int(state): state for state in GradState}
-        return [
-            GradRow(values[0], values[1], states.get(values[2], GradState.UNREAD), *values[3:])
-            for values in zip(*(columns[name] for name in names), strict=True)
-        ]
+    def gradients(self) -> Gradients:
+        """What the engine calls left in `.grad`."""
+        return self._engine[1]
+
+    @cached_property
+    def _engine(self) -> tuple[list[Backward], Gradients]:
+        calls = read_backwards(self.trace)
+        gradients = Gradients(self.trace, calls)
+        gradients.hand_out()
+        return calls, gradients
 
     @cached_property
     def accumulating(self) -> list[Backward]:
@@ -345,24 +218,7 @@ class Facts:
     @cached_property
     def optimizers(self) -> list[Optimizer]:
         """Every optimizer, in order of construction."""
-        found: dict[int, Optimizer] = {}
-        for event in self.trace.events:
-            if not event.kind.startswith("optimizer."):
-                continue
-            optimizer = found.get(event.object)
-            if optimizer is None:
-                kind = str(event.detail.get("type", "optimizer"))
-                optimizer = Optimizer(event.object, kind, event.frame, event.op)
-                found[event.object] = optimizer
-            if event.kind in ("optimizer.new", "optimizer.group"):
-                _groups(optimizer, event)
-            elif event.kind == "optimizer.step":
-                optimizer.steps.append(event)
-            elif event.kind == "optimizer.stepped":
-                optimizer.stepped.append(event)
-            elif event.kind == "optimizer.zero_grad":
-                optimizer.zeroed.append(event)
-        return list(found.values())
+        return read_optimizers(self.trace)
 
     @cached_property
     def owners(self) -> dict[int, list[Optimizer]]:
@@ -378,25 +234,3 @@ class Facts:
     def user_frame(self, frame: int) -> Frame | None:
         """The innermost frame in the user's code; the innermost of a library where none is."""
         return self.trace.user_frame(frame)
-
-
-def _owners(starts: Sequence[int]) -> Iterator[int]:
-    """For every element of a ragged column the row that owns it."""
-    counts = map(sub, islice(starts, 1, None), starts)
-    return chain.from_iterable(map(repeat, range(len(starts) - 1), counts))
-
-
-def _groups(optimizer: Optimizer, event: Event) -> None:
-    groups = event.detail.get("groups")
-    if not isinstance(groups, list):
-        return
-    optimizer.options, optimizer.groups = [], []
-    for group in groups:
-        if not isinstance(group, dict):
-            continue
-        options = group.get("options")
-        optimizer.options.append(options if isinstance(options, dict) else {})
-        members = [s for s in group.get("params") or () if isinstance(s, int)]
-        optimizer.groups.append(members)
-        for serial in members:
-            optimizer.params.setdefault(serial, event.op)

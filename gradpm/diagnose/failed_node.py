@@ -6,9 +6,9 @@ import ast
 from typing import Any
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.graphs import Node
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.trace.schema import Leaf, Op
 

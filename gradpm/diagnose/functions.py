@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
+from gradpm.diagnose.ops import OpRow
 
 
 def definition(case: Case, op: OpRow, name: str) -> tuple[str, ast.FunctionDef | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
-from gradpm.diagnose.facts import Backward, Facts, OpRow
-from gradpm.diagnose.flow import target_of
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.op_names import target_of
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.stretches import stretches
 from gradpm.trace.schema import THREAD_SHIFT, Op, Table
 
 
@@ -140,14 +142,3 @@ class Graphs:
                     found.add(parent)
                     queue.append(parent)
         return found
-
-
-def stretches(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """For each number the first place where it stands, and the place after its last."""
-    found: dict[int, tuple[int, int]] = {}
-    at = 0
-    for number, same in groupby(numbers):
-        end = at + sum(1 for _ in same)
-        found[number] = found.get(number, (at, end))[0], end
-        at = end
-    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.flow import VIEWS, target_of
+from gradpm.diagnose.op_names import VIEWS, target_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op
 
 DETACHING = frozenset("detach detach_ data.__get__ data.__set__ detach_copy".split())

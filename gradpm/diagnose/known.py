@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.looks import Look
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import When
 
 

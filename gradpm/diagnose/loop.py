@@ -5,75 +5,26 @@ from __future__ import annotations
 import ast
 import bisect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 
-from gradpm.diagnose.facts import Backward, Facts, GradRow, OpRow, Optimizer
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Location
+from gradpm.diagnose.gradients import FRESH, GradRow
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.places import Places
-from gradpm.trace.model import Event
-from gradpm.trace.schema import FileKind, GradState, Op
+from gradpm.diagnose.steps import Clearing, Step
+from gradpm.trace.schema import FileKind, Op
 
 ZEROING = frozenset("zero_ _foreach_zero_ zero_grad".split())
 SAME_MEMORY = frozenset("data.__get__ detach detach_".split())
+READING = ("grad.__get__",)
 SETTING = ("grad.__set__", "_grad.__set__")
-SOME = (GradState.FINITE, GradState.NAN, GradState.INF, GradState.SPARSE, GradState.UNREAD)
 
 
 def code_of(location: Location) -> str:
     """A line's code without its comment."""
     return location.source.split("#")[0].strip()
-
-
-@dataclass(slots=True)
-class Step:
-    """One step of one optimizer, and the engine calls since the step before it."""
-
-    optimizer: Optimizer
-    index: int
-    event: Event
-    done: Event | None = None
-    since: int = 0  # op id when the step before it had ended
-    calls: list[Backward] = field(default_factory=list)
-
-    @property
-    def ran_closure(self) -> bool:
-        """Whether engine calls ran inside the step."""
-        return self.done is not None and self.done.backward > self.event.backward
-
-    @property
-    def in_backward(self) -> bool:
-        """Whether it ran inside an engine call, from a hook."""
-        last = self.calls[-1] if self.calls else None
-        return last is not None and self.event.op < last.op_end
-
-    @property
-    def without(self) -> bool:
-        """Whether not one of its parameters had a gradient."""
-        return not self.event.detail.get("have")
-
-    @property
-    def rates(self) -> list[float | None]:
-        """The learning rate of each group."""
-        found = self.event.detail.get("lr")
-        return found if isinstance(found, list) else []
-
-    def fresh(self, serial: int) -> list[tuple[Backward, GradRow]]:
-        """The calls since the last step that changed this parameter's gradient."""
-        return [
-            (call, call.grads[serial])
-            for call in self.calls
-            if serial in call.grads and call.grads[serial].fresh
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Clearing:
-    """A line that cleared or zeroed gradients."""
-
-    op: int
-    frame: int
-    serials: frozenset[int]
 
 
 class Loop:
@@ -139,11 +90,6 @@ class Loop:
                 found.setdefault(op.ins[0], []).append(op.id)
         return found
 
-    @cached_property
-    def reads(self) -> list[OpRow]:
-        """The reads of a `.grad` that gave None, in order."""
-        return [op for op in self.facts.ops_named(("grad.__get__",)) if not op.outs]
-
     def set_by_hand(self, serials: Iterable[int], first: int, end: int) -> bool:
         """Whether any of these gradients was set by the program itself in between."""
         for serial in serials if self.by_hand else ():
@@ -163,20 +109,29 @@ class Loop:
             for event in facts.trace.events
             if event.kind == "optimizer.zero_grad"
         ]
-        grads: dict[int, int] = {}
-        for op in facts.ops_named({*SETTING, *ZEROING, *SAME_MEMORY, "grad.__get__"}):
-            if op.name == "grad.__get__" and op.ins and op.outs:
-                grads[op.outs[0]] = op.ins[0]
-            elif op.name in SAME_MEMORY:
+        found += self._cleared_by_hand()
+        return sorted(found, key=lambda clearing: clearing.op)
+
+    def _cleared_by_hand(self) -> Iterator[Clearing]:
+        facts = self.facts
+        names, reading = facts.op_names, facts.named(READING)
+        into, ins, starts, outs, *_ = facts.ragged
+        grads: dict[int, int] = {}  # a gradient -> whose it is
+        for row in facts.rows_named({*SETTING, *ZEROING, *SAME_MEMORY, *READING}):
+            if names[row] in reading:  # by the million where gradients are clipped
+                if into[row] < into[row + 1] and starts[row] < starts[row + 1]:
+                    grads[outs[starts[row]]] = ins[into[row]]
+                continue
+            op = facts.op(row)
+            if op.name in SAME_MEMORY:
                 if op.ins and op.outs and op.ins[0] in grads:
                     grads[op.outs[0]] = grads[op.ins[0]]
             elif op.name in SETTING and op.has(Op.NONE_SET) and op.ins:
-                found.append(Clearing(op.id, op.frame, frozenset(op.ins[:1])))
+                yield Clearing(op.id, op.frame, frozenset(op.ins[:1]))
             elif op.name in ZEROING:
                 whose = frozenset(grads[serial] for serial in op.ins if serial in grads)
                 if whose:
-                    found.append(Clearing(op.id, op.frame, whose))
-        return sorted(found, key=lambda clearing: clearing.op)
+                    yield Clearing(op.id, op.frame, whose)
 
     def cleared(self, serials: Iterable[int], first: int, end: int) -> Clearing | None:
         """The last clearing of any of these between two op ids."""
@@ -225,30 +180,22 @@ class Loop:
     @cached_property
     def first_fresh(self) -> dict[int, int]:
         """How many engine calls gave each serial a gradient."""
-        found: dict[int, int] = {}
-        for call in self.facts.accumulating:
-            for serial, grad in call.grads.items():
-                if grad.fresh:
-                    found[serial] = found.get(serial, 0) + 1
-        return found
+        return {serial: len(rows) for serial, rows in self.facts.gradients.fed.items()}
 
     @cached_property
     def largest_norms(self) -> dict[int, float]:
         """By call that fills `.grad`, the largest norm among the gradients that it changed."""
-        return {
-            call.number: max(
-                (g.norm for g in call.grads.values() if g.fresh and g.norm == g.norm), default=0.0
-            )
-            for call in self.facts.accumulating
-        }
+        norms, flags = self.facts.gradients.norms, self.facts.gradients.flags
+        found = {}
+        for call in self.facts.accumulating:
+            rows = zip(norms[call.grads.rows], flags[call.grads.rows], strict=True)
+            fresh = [norm for norm, flag in rows if flag & FRESH and norm == norm]
+            found[call.number] = max(fresh, default=0.0)
+        return found
 
     def at_work(self, serial: int) -> list[Optimizer]:
         """The optimizers that stepped while this parameter was being given gradients."""
-        calls = [
-            call.number
-            for call in self.facts.accumulating
-            if serial in call.grads and call.grads[serial].fresh
-        ]
+        calls = [call.number for call in self.facts.gradients.calls_that_fed(serial)]
         return [
             optimizer
             for optimizer in self.facts.optimizers

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradpm.diagnose.facts import Facts, OpRow
-from gradpm.diagnose.flow import VIEWS, target_of, views_of
+from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.op_names import VIEWS, target_of, views_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op, Table
 
 # they look like views but hand out memory, or a version counter, of their own

@@ -6,8 +6,8 @@ import re
 from math import prod
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.words import place, quoted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.flow import LAST
+from gradpm.diagnose.ops import LAST
 
 BY_DATA = frozenset(["data.__get__", "data.__set__"])  # no version counter tells of these
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from gradpm.diagnose.called import LONGEST
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Subject
-from gradpm.diagnose.flow import VIEWS
-from gradpm.diagnose.places import variable
+from gradpm.diagnose.op_names import VIEWS
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.statements import variable
 from gradpm.trace.model import Frame
 from gradpm.trace.schema import FileKind, Op
 

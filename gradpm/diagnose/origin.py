@@ -6,10 +6,10 @@ import math
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cures import ARC, DIVISION, LOG, MEAN, ROOT, cure_of, is_risky
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.flow import VIEWS
 from gradpm.diagnose.known import Known
 from gradpm.diagnose.looks import Look
+from gradpm.diagnose.op_names import VIEWS
+from gradpm.diagnose.ops import OpRow
 
 # ops through which an infinite fill value is put in on purpose, and those that carry it on
 MASKING = frozenset(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Step
-from gradpm.diagnose.flow import NO_VALUE, is_use, target_of
+from gradpm.diagnose.op_names import NO_VALUE, is_use, target_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import spoken
 from gradpm.trace.schema import Op
 

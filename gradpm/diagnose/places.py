@@ -3,91 +3,12 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
 
 from gradpm.diagnose.finding import Location
+from gradpm.diagnose.statements import assigned, mode_name
+from gradpm.diagnose.syntax import Code
 from gradpm.trace.model import Frame, Trace
 from gradpm.trace.schema import FileKind
-
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-GRAD_MODES = {"no_grad", "inference_mode", "set_grad_enabled", "enable_grad"}
-
-
-class Code:
-    """One source file as a syntax tree; empty when it was not embedded or does not parse."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        try:
-            self.tree: ast.AST | None = ast.parse(text) if text else None
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            self.tree = None
-
-    @cached_property
-    def statements(self) -> list[ast.stmt]:
-        """Every statement, outer ones before those inside."""
-        if self.tree is None:
-            return []
-        return [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
-
-    def statement(self, line: int) -> ast.stmt | None:
-        """The innermost statement that covers a line."""
-        if line not in self._by_line:
-            self._by_line[line] = self._innermost(line)
-        return self._by_line[line]
-
-    @cached_property
-    def _by_line(self) -> dict[int, ast.stmt | None]:
-        return {}
-
-    def _innermost(self, line: int) -> ast.stmt | None:
-        best: ast.stmt | None = None
-        for node in self.statements:
-            first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-            if first <= line <= (node.end_lineno or node.lineno) and (
-                best is None or span(node) <= span(best)
-            ):
-                best = node
-        return best
-
-    def enclosing(self, line: int) -> list[ast.AST]:
-        """Statements around a line, outermost first."""
-        return [
-            node
-            for node in self.statements
-            if node.lineno <= line <= (node.end_lineno or node.lineno)
-        ]
-
-    def function(self, first_line: int, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-        """The definition of a function, by its first line (decorators included) and name."""
-        for node in self.statements:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-                if node.name == name.rsplit(".", 1)[-1] and first_line in (first, node.lineno):
-                    return node
-        return None
-
-    def returned(self, line: int) -> str:
-        """The one variable that the function around a line returns after it; else empty."""
-        around = [node for node in self.enclosing(line) if isinstance(node, FUNCTIONS)]
-        if not around:
-            return ""
-        inner = max(around, key=lambda node: getattr(node, "lineno", 0))
-        values = {
-            node.value.id if isinstance(node.value, ast.Name) else ""
-            for node in ast.walk(inner)
-            if isinstance(node, ast.Return) and node.lineno > line
-        }
-        return values.pop() if len(values) == 1 else ""
-
-    def line(self, number: int) -> str:
-        """One line of text, without what ends it."""
-        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
-
-
-def span(node: ast.stmt) -> int:
-    """How many lines a statement covers beyond its first."""
-    return (node.end_lineno or node.lineno) - node.lineno
 
 
 class Places:
@@ -249,70 +170,3 @@ class Places:
 def indent_of(text: str) -> int:
     """The bytes of white space before a line's first character."""
     return len(text.encode("utf-8", "replace")) - len(text.lstrip().encode("utf-8", "replace"))
-
-
-def mode_name(node: ast.expr) -> str:
-    """`no_grad` for `torch.no_grad()`, `off` for `set_grad_enabled(False)` and anything unclear."""
-    call = node.func if isinstance(node, ast.Call) else node
-    name = call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
-    if name == "set_grad_enabled":
-        argument = node.args[0] if isinstance(node, ast.Call) and node.args else None
-        constant = isinstance(argument, ast.Constant) and argument.value is True
-        return "enable_grad" if constant else "off"
-    return name if name in GRAD_MODES else ""
-
-
-def assigned(statement: ast.stmt) -> str:
-    """`h` for `h = ...`, `cache` for `self.cache = ...`; empty for anything else."""
-    target: ast.expr | None = None
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-        target = statement.targets[0]
-    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign)):
-        target = statement.target
-    return variable(target) if target is not None else ""
-
-
-def own_parts(statement: ast.stmt) -> list[ast.AST]:
-    """The syntax of a statement itself, without the statements inside it."""
-    found: list[ast.AST] = []
-    queue: list[ast.AST] = [statement]
-    while queue:
-        node = queue.pop()
-        found.append(node)
-        queue += [c for c in ast.iter_child_nodes(node) if not isinstance(c, ast.stmt)]
-    return found
-
-
-def targets_of(statement: ast.stmt) -> set[str]:
-    """The variables that a statement fills: assigned, looped over, or told to take something in."""
-    nodes: list[ast.expr] = []
-    if isinstance(statement, ast.Assign):
-        nodes += statement.targets
-    elif isinstance(statement, (ast.AnnAssign, ast.AugAssign, ast.For, ast.AsyncFor)):
-        nodes.append(statement.target)
-    elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        called = statement.value.func
-        if isinstance(called, ast.Attribute):
-            nodes.append(called.value)
-    names: set[str] = set()
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, (ast.Tuple, ast.List)):
-            nodes += node.elts
-        else:
-            names.add(variable(node).rsplit(".", 1)[-1])
-    return names - {"", "self", "_"}
-
-
-def variable(node: ast.expr) -> str:
-    """What a person calls the thing that an expression names."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = variable(node.value)
-        return node.attr if inner in ("self", "") else f"{inner}.{node.attr}"
-    if isinstance(node, ast.Subscript):
-        return variable(node.value)
-    if isinstance(node, ast.Starred):
-        return variable(node.value)
-    return ""

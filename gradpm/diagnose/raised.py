@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.expected import Expected
-from gradpm.diagnose.facts import Backward, Facts, OpRow
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Severity
 from gradpm.diagnose.flow import Flow
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.model import ErrorRow
 from gradpm.trace.schema import FileKind, Op
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.killers import Kill, Remedy, kill_of, remedy_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.single import is_over_one, remedy_over_one
 from gradpm.diagnose.words import quoted
 from gradpm.trace.schema import LeafKind

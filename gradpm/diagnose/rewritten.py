@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.places import FUNCTIONS, Places, variable
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.places import Places
+from gradpm.diagnose.statements import variable
+from gradpm.diagnose.syntax import FUNCTIONS
 from gradpm.trace.model import Frame
 
 Spell = Callable[[ast.expr], str]

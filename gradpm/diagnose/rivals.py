@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Iterable
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cuts import Cut
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.flow import NO_VALUE, target_of
+from gradpm.diagnose.cut import Cut
+from gradpm.diagnose.op_names import NO_VALUE, target_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.schema import Op
 
 MOST_ROWS = 20_000  # of one cut's descendants

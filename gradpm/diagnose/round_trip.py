@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.losing import Lost
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import search
-from gradpm.diagnose.places import Code, own_parts, targets_of
+from gradpm.diagnose.statements import own_parts, targets_of
+from gradpm.diagnose.syntax import Code
 from gradpm.trace.model import Frame
 
 COMING_IN = frozenset("tensor as_tensor asarray scalar_tensor from_numpy ?".split())

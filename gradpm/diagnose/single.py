@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.killers import Remedy
-from gradpm.diagnose.places import variable
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.statements import variable
 from gradpm.trace.schema import FileKind
 
 KINDS = frozenset("Softmax LogSoftmax SafeSoftmax".split())

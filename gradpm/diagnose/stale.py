@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.trace.model import Spec
 

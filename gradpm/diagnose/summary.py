@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any
 
 from gradpm.diagnose.case import Case
+from gradpm.diagnose.gradients import REQUIRES
 from gradpm.trace.schema import Call, GradState
 
 
@@ -39,7 +41,9 @@ def run_summary(case: Case) -> dict[str, Any]:
 
 def _unmeasured(case: Case) -> int:
     """In how many calls gradients were looked at by parameter only, or not at all."""
-    return sum(not call.flags & Call.WATCHED for call in case.facts.accumulating)
+    calls = case.facts.accumulating
+    watched = {flags: bool(flags & Call.WATCHED) for flags in {call.flags for call in calls}}
+    return sum(not watched[call.flags] for call in calls)
 
 
 def _device(case: Case) -> str:
@@ -49,10 +53,13 @@ def _device(case: Case) -> str:
 
 def backward_rows(case: Case) -> Iterator[dict[str, Any]]:
     """The `backwards` list of the JSON report."""
-    full = {flags: bool(flags & Call.FULL) for flags in {b.flags for b in case.facts.backwards}}
-    for call in case.facts.backwards:
-        place = case.places.of(call.frame, "backward")
-        states = [grad.state for grad in call.grads.values() if grad.requires]
+    calls, gradients = case.facts.backwards, case.facts.gradients
+    full = {flags: bool(flags & Call.FULL) for flags in {call.flags for call in calls}}
+    places = {frame: case.places.of(frame, "backward") for frame in {call.frame for call in calls}}
+    for call in calls:
+        place, rows = places[call.frame], call.grads.rows
+        required = map(REQUIRES.__and__, gradients.flags[rows])
+        states = list(compress(gradients.states[rows], required))
         yield {
             "number": call.number + 1,
             "kind": "grad" if call.is_grad_call else "backward",
@@ -64,7 +71,7 @@ def backward_rows(case: Case) -> Iterator[dict[str, Any]]:
             "milliseconds": round(call.ns / 1e6, 3),
             "kept": "full" if full[call.flags] else "brief",
             "parameters": len(states),
-            "none": sum(state is GradState.NONE for state in states),
-            "zero": sum(state is GradState.ZERO for state in states),
-            "nonfinite": sum(state in (GradState.NAN, GradState.INF) for state in states),
+            "none": states.count(GradState.NONE),
+            "zero": states.count(GradState.ZERO),
+            "nonfinite": states.count(GradState.NAN) + states.count(GradState.INF),
         }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
-from gradpm.diagnose.places import own_parts
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.statements import own_parts
 from gradpm.trace.model import Frame
 
 FARTHEST = 200_000

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gradpm.diagnose.flow import SWITCHES
+from gradpm.diagnose.op_names import SWITCHES
 from gradpm.diagnose.places import Places
 from gradpm.trace.schema import FileKind, Leaf, LeafKind, Op
 
 if TYPE_CHECKING:
-    from gradpm.diagnose.facts import Facts, OpRow
+    from gradpm.diagnose.facts import Facts
+    from gradpm.diagnose.ops import OpRow
 
 
 def unfed_leaves(facts: Facts) -> dict[int, list[int]]:
@@ -22,21 +22,21 @@ def unfed_leaves(facts: Facts) -> dict[int, list[int]]:
     asserts that it has none.
     """
     found: dict[int, list[int]] = {}
-    fed: set[int] = set()
     places = Places(facts.trace)
-    for read in _reads(facts):
+    for read in facts.empty_reads:
         serial = read.ins[0]
-        if read.outs:
-            fed.add(serial)
-        elif serial not in found and _is_users(facts, read) and _required(facts, serial, read):
+        if serial not in found and _is_users(facts, read) and _required(facts, serial, read):
             calls = _calls_before(facts, serial, read)
             if calls and not _is_asserted(facts, places, read):
                 found[serial] = calls
+    fed = _fed(facts) if found else ()
     return {serial: calls for serial, calls in found.items() if serial not in fed}
 
 
-def _reads(facts: Facts) -> Iterator[OpRow]:
-    return (op for op in facts.ops_named(("grad.__get__",)) if op.ins)
+def _fed(facts: Facts) -> set[int]:
+    """Serials whose gradient was there when it was read."""
+    into, ins, starts, *_ = facts.ragged
+    return {ins[into[row]] for row in facts.grad_reads if starts[row] < starts[row + 1]}
 
 
 def _is_users(facts: Facts, read: OpRow) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
-from gradpm.diagnose.facts import Backward, Facts
-from gradpm.diagnose.graphs import Graphs, stretches
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
+from gradpm.diagnose.graphs import Graphs
+from gradpm.diagnose.stretches import stretches
 from gradpm.trace.schema import Call, Table
 
 
@@ -57,7 +59,8 @@ class Watched:
     @cached_property
     def calls(self) -> list[Backward]:
         """The calls that were watched, filled `.grad` and did not raise."""
-        return [call for call in self.facts.accumulating if call.flags & Call.WATCHED]
+        watched = int(Call.WATCHED)
+        return [c for c in self.facts.accumulating if int.__and__(c.flags, watched)]
 
     @cached_property
     def _rows(self) -> dict[int, range]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradpm.diagnose.facts import Backward, Facts, OpRow
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.facts import Facts
 from gradpm.diagnose.finding import Location, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.places import Places
 from gradpm.trace.schema import LeafKind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.ops import OpRow
 from gradpm.trace.model import Frame
 
 LONGEST = 60  # characters of an expression that a fix repeats

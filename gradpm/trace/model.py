@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -245,14 +245,17 @@ class Trace:
     def events(self) -> list[Event]:
         """All events, in the order in which they happened."""
         columns = self.table(Table.EVENT)
-        cached, string = lru_cache(maxsize=4096)(self.detail), self.string
-        names = ("kind", "frame", "op", "backward", "object", "detail")
-        return [
-            Event(string(kind), frame, op, backward, object_, cached(detail))
-            for kind, frame, op, backward, object_, detail in zip(
-                *(columns[name] for name in names), strict=True
-            )
-        ]
+        kinds, details = columns["kind"], columns["detail"]
+        # a step says the same again and again: each text is decoded once
+        kind_of = {kind: self.string(kind) for kind in set(kinds)}
+        detail_of = {detail: self.detail(detail) for detail in set(details)}
+        rows = zip(
+            map(kind_of.__getitem__, kinds),
+            *(columns[name] for name in ("frame", "op", "backward", "object")),
+            map(detail_of.__getitem__, details),
+            strict=True,
+        )
+        return list(map(Event._make, rows))
 
     @cached_property
     def errors(self) -> list[ErrorRow]:

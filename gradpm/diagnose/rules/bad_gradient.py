@@ -6,9 +6,9 @@ import ast
 import re
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import failed_node, returned_at, unserved, written_at
 from gradpm.diagnose.finding import Location, Step
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.words import listed, place, quoted
 from gradpm.trace.schema import FileKind, Op

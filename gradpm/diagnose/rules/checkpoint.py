@@ -6,8 +6,8 @@ import ast
 from dataclasses import dataclass
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Step, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.model import Frame

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import Clearing, Step
+from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Clearing, Step
 from gradpm.diagnose.words import place
 
 
@@ -81,6 +82,8 @@ def _sort(
     """Which parameters' gradients this step could use, and which were cleared before it."""
     loop = case.loop
     end = step.event.op
+    if useful.issuperset(step.optimizer.params):
+        return  # the usual case
     cleared = loop.all_cleared(step.calls[0].op_end, end)
     for serial in step.optimizer.params:
         if serial in useful:

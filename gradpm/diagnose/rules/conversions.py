@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Step, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.origins import origin_places
-from gradpm.diagnose.places import variable
 from gradpm.diagnose.raised import Raised
+from gradpm.diagnose.statements import variable
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.model import Frame
 

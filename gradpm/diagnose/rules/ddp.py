@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Step
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.rules.inplace_leaf import created

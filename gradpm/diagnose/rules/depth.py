@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.chains import Chain, chains_of
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity, Step
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.rules import diverging
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import GradState
@@ -19,6 +20,7 @@ VANISHED = 1e-6
 EXPLODED = 1e4
 LARGE = 1e3  # a gradient's norm that no healthy case reached by depth
 SHARE = 0.8
+JUDGED = frozenset((int(GradState.FINITE), int(GradState.ZERO)))
 SHRINKING = (
     "use relu or gelu with normalisation or residual connections, and initial weights of "
     "standard deviation about 1 / sqrt(inputs)",
@@ -118,15 +120,11 @@ def _cure(chain: Chain, cures: tuple[str, str, str]) -> str:
 
 def _tiny(case: Case, serial: int) -> bool:
     """Whether its gradient stays a millionth of the largest, over the run."""
-    judged = tiny = 0
-    largest = case.loop.largest_norms
-    for call in case.facts.accumulating:
-        grad = call.grads.get(serial)
-        if grad is None or not grad.fresh or grad.state not in (GradState.FINITE, GradState.ZERO):
-            continue
-        judged += 1
-        tiny += grad.norm < VANISHED * largest[call.number]
-    return judged > 0 and tiny >= SHARE * judged
+    gradients, largest = case.facts.gradients, case.loop.largest_norms
+    norms, numbers = gradients.norms, gradients.numbers
+    rows = [row for row in gradients.fed.get(serial, ()) if gradients.states[row] in JUDGED]
+    tiny = sum(norms[row] < VANISHED * largest[numbers[row]] for row in rows)
+    return bool(rows) and tiny >= SHARE * len(rows)
 
 
 def _exploding(case: Case, call: Backward, chains: list[Chain], serials: list[int]) -> bool:
@@ -156,13 +154,10 @@ def _exploding(case: Case, call: Backward, chains: list[Chain], serials: list[in
 
 
 def _huge(case: Case, serial: int) -> bool:
-    judged = huge = 0
-    for call in case.facts.accumulating:
-        grad = call.grads.get(serial)
-        if grad is not None and grad.fresh:
-            judged += 1
-            huge += not grad.norm < LARGE
-    return judged > 0 and huge >= judged / 2
+    """Whether half of its gradients are larger than any that depth gave in a healthy net."""
+    norms, rows = case.facts.gradients.norms, case.facts.gradients.fed.get(serial, ())
+    huge = sum(not norms[row] < LARGE for row in rows)
+    return bool(rows) and huge >= len(rows) / 2
 
 
 def _made(case: Case, serial: int) -> list[Location]:

@@ -7,11 +7,10 @@ from collections import Counter
 
 from gradpm.diagnose.bars import bars
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import is_mutating
+from gradpm.diagnose.op_names import is_mutating
 from gradpm.diagnose.words import place
-from gradpm.trace.schema import GradState, Op
+from gradpm.trace.schema import Op
 
 FEWEST = 4  # steps
 LARGE = 1e3  # a gradient's norm at the end
@@ -52,7 +51,7 @@ def _tell(
     subjects = case.words.parameters(serials)
     norms = norms_of(case, serials[0])
     gain = (norms[-1] / norms[0]) ** (1 / (len(norms) - 1))
-    calls = _calls(case, serials[0])
+    first = case.facts.gradients.call(case.facts.gradients.finite(serials[0])[0])
     case.finding(
         "GP305",
         Severity.ERROR,
@@ -62,9 +61,9 @@ def _tell(
         "update overshoots.",
         "lower the learning rate, or scale the inputs to unit spread",
         subjects=subjects,
-        locations=[*locations, case.places.of(calls[0].frame, "backward")],
+        locations=[*locations, case.places.of(first.frame, "backward")],
         path=bars(norms, [f"step {at + 1}" for at in range(len(norms))]),
-        backward=calls[0].number + 1,
+        backward=first.number + 1,
         backwards=len(norms),
     )
 
@@ -87,21 +86,10 @@ def _update(case: Case, serial: int) -> Location | None:
     return case.places.of(frames.most_common(1)[0][0], "culprit") if frames else None
 
 
-def _calls(case: Case, serial: int) -> list[Backward]:
-    """The calls that gave it a gradient that is neither zero nor bad."""
-    return [
-        call
-        for call in case.facts.accumulating
-        if serial in call.grads
-        and call.grads[serial].fresh
-        and call.grads[serial].state is GradState.FINITE
-        and call.grads[serial].norm > 0.0
-    ]
-
-
 def norms_of(case: Case, serial: int) -> list[float]:
-    """Its gradient's norm, step by step."""
-    return [call.grads[serial].norm for call in _calls(case, serial)]
+    """Its gradient's norm, step by step, where that is neither zero nor bad."""
+    gradients = case.facts.gradients
+    return [gradients.norms[row] for row in gradients.finite(serial)]
 
 
 def diverges(case: Case, serial: int) -> bool:

@@ -6,7 +6,7 @@ import ast
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import SWITCHES
+from gradpm.diagnose.op_names import SWITCHES
 from gradpm.diagnose.rules.no_graph import freezing_line
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import FileKind, LeafKind, Op
@@ -140,9 +140,9 @@ def _asked(case: Case) -> dict[int, int]:
     """Serials whose `.grad` the user's own code read after a backward, and got None: the row."""
     first = case.facts.accumulating[0].op
     found: dict[int, int] = {}
-    for op in case.loop.reads:
+    for op in case.facts.empty_reads:
         stack = case.trace.stack(op.frame)
-        if op.id >= first and op.ins and stack and stack[0].kind is FileKind.USER:
+        if op.id >= first and stack and stack[0].kind is FileKind.USER:
             found.setdefault(op.ins[0], op.row)
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gradpm.diagnose import functions
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.words import place, verb
 from gradpm.trace.schema import Call, Op

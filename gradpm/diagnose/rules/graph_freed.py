@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.carrying import Carried, handed_over, how_carried
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Step, Subject
-from gradpm.diagnose.flow import target_of
 from gradpm.diagnose.graphs import Node
+from gradpm.diagnose.op_names import target_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.words import engine_call, place, quoted, sentence, spoken
 from gradpm.trace.schema import Call

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import ast
-import bisect
-from dataclasses import dataclass
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
+from gradpm.diagnose.crossing import Link, links_of
 from gradpm.diagnose.finding import Location, Severity, Subject
-from gradpm.diagnose.flow import NO_VALUE
-from gradpm.diagnose.places import variable
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.rules import kept
+from gradpm.diagnose.statements import variable
 from gradpm.diagnose.words import is_nameless, place, spoken
-from gradpm.trace.schema import Call, Op, Out, Table
+from gradpm.trace.schema import Call
 
-NO_HISTORY = NO_VALUE | {"autograd.grad"}
-KEEPS = int(Out.REQUIRES | Out.LEAF)
 LONGEST_OWN = 4  # steps over which a chain may reach before it is told
-
-
-@dataclass
-class Link:
-    """The last op of a chain that takes in, in each step, what it made in the step before."""
-
-    op: OpRow
-    length: int  # in steps
-    first: int  # step in which it began
 
 
 def find(case: Case) -> None:
@@ -36,7 +23,7 @@ def find(case: Case) -> None:
 
 
 def _chain(case: Case) -> bool:
-    links = _links(case)
+    links = links_of(case.facts) if len(case.facts.accumulating) >= LONGEST_OWN else {}
     if not links:
         return False
     longest = max(links.values(), key=lambda link: link.length)
@@ -69,43 +56,6 @@ def _chain(case: Case) -> bool:
         backwards=longest.length,
     )
     return True
-
-
-def _links(case: Case) -> dict[int, Link]:
-    """By stack: the last op there that took in a value of an earlier step with its history.
-
-    This looks at every tracked row, so it reads columns and decodes no op.
-    """
-    facts = case.facts
-    bounds = [call.op for call in facts.accumulating]
-    if len(bounds) < LONGEST_OWN:
-        return {}
-    columns = facts.trace.table(Table.OP)
-    ids, flags, names = columns["id"], columns["flags"], columns["name"]
-    in_starts, ins, out_starts, outs, _, oflags = facts.ragged
-    skipped = {n for n in set(names) if facts.trace.string(n) in NO_HISTORY}
-    reach: dict[int, tuple[int, int, int]] = {}  # serial -> (step, steps behind it, first step)
-    best: dict[int, tuple[int, int, int]] = {}
-    step, tracked, elsewhere = 0, int(Op.OUT_REQUIRES), int(Op.IN_BACKWARD | Op.SETTER)
-    for row in range(len(ids)):
-        if not flags[row] & tracked or flags[row] & elsewhere or names[row] in skipped:
-            continue
-        step = bisect.bisect_right(bounds, ids[row], lo=step)
-        behind, first, crossed = 0, step, False
-        taken = ins[in_starts[row] : in_starts[row + 1]]
-        for serial in taken:
-            known = reach.get(serial)
-            if known is not None:
-                older = known[0] < step
-                crossed |= older
-                behind, first = max((behind, -first), (known[1] + older, -known[2]))
-                first = -first
-        for at in range(out_starts[row], out_starts[row + 1]):
-            if oflags[at] & KEEPS == Out.REQUIRES:
-                reach[outs[at]] = (step, behind, first)
-        if crossed and behind:
-            best[columns["frame"][row]] = (row, behind, first)
-    return {frame: Link(facts.op(row), *link) for frame, (row, *link) in best.items()}
 
 
 def _carrier(case: Case, op: OpRow) -> tuple[Location | None, str]:

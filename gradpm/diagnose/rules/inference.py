@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Step
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import Op

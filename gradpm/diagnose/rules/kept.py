@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity, Subject
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import is_nameless, place, quoted
 from gradpm.trace.model import Event
 from gradpm.trace.schema import FileKind

@@ -6,11 +6,11 @@ import ast
 import re
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import failed_node, op_behind
 from gradpm.diagnose.finding import Location, Severity, Step, Subject
 from gradpm.diagnose.mismatch_cures import LOSSES, cure_of_mismatch, told
 from gradpm.diagnose.operands import inside_torch, mentioned, operands_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.origins import origin_places
 from gradpm.diagnose.raised import Raised, in_backward
 from gradpm.diagnose.words import place, quoted, sentence, spoken

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from gradpm.diagnose.aside import steering, written_aside
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cuts import Cut, classify
+from gradpm.diagnose.cut import Cut
+from gradpm.diagnose.cuts import classify
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import SWITCHES
 from gradpm.diagnose.handed import leaves_torch
 from gradpm.diagnose.losing import Lost
+from gradpm.diagnose.op_names import SWITCHES
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rivals import likeliest
 from gradpm.diagnose.round_trip import UNSURE, feeds

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location
 from gradpm.diagnose.memory import Change
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.rewritten import Rewritten, rewritten
 from gradpm.diagnose.words import place, spoken

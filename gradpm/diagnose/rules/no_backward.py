@@ -6,8 +6,9 @@ from collections import Counter
 
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import NO_VALUE
-from gradpm.diagnose.loop import Step, code_of
+from gradpm.diagnose.loop import code_of
+from gradpm.diagnose.op_names import NO_VALUE
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import FileKind, Op
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.failed_node import definition, failed_node, op_behind, unserved, written_at
 from gradpm.diagnose.finding import Location, Step, Subject
 from gradpm.diagnose.graphs import Node
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.raised import Raised
 from gradpm.diagnose.surrogates import SURROGATES, surrogate
 from gradpm.diagnose.words import listed, place, spoken

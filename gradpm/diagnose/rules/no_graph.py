@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.cuts import classify
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.flow import AtRoot
 from gradpm.diagnose.paths import loss_step, path_to

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Severity, Step
-from gradpm.diagnose.flow import NO_VALUE
+from gradpm.diagnose.op_names import NO_VALUE
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.words import place, spoken
 from gradpm.trace.schema import FileKind, Op
 
@@ -32,10 +32,8 @@ def _refused(case: Case) -> list[tuple[int, int]]:
 def _reads(case: Case) -> list[tuple[int, int]]:
     """(serial, frame) of the user's own reads of a non-leaf's `.grad` that gave None."""
     found: dict[str, tuple[int, int]] = {}
-    named = [row for row, name in _grad_reads(case) if name]
-    for row in named:
-        op = case.facts.op(row)
-        if op.outs or not op.ins or not _is_user(case, op.frame):
+    for op in case.facts.empty_reads:
+        if not _is_user(case, op.frame):
             continue
         serial = op.ins[0]
         maker = case.facts.makers.get(serial)
@@ -47,15 +45,6 @@ def _reads(case: Case) -> list[tuple[int, int]]:
         key = f"{made.file}:{made.line}" if made is not None else str(serial)
         found.setdefault(key, (serial, op.frame))
     return list(found.values())
-
-
-def _grad_reads(case: Case) -> list[tuple[int, bool]]:
-    """Rows that read an attribute `grad`."""
-    from gradpm.trace.schema import Table
-
-    names = case.trace.table(Table.OP)["name"]
-    wanted = {index for index in set(names) if case.trace.string(index) == "grad.__get__"}
-    return [(row, True) for row, name in enumerate(names) if name in wanted]
 
 
 def _is_user(case: Case, frame: int) -> bool:

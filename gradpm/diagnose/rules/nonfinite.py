@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 
 from gradpm.diagnose import functions
 from gradpm.diagnose.ancestry import ancestors, descendants, scaled_by_torch
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.bad_numbers import bad_leaves, count_bad, recovered, skipped
 from gradpm.diagnose.born import first_bad
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.chosen import chosen_after
 from gradpm.diagnose.cures import Cure, cure_of, is_risky
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Severity, Step, Subject
 from gradpm.diagnose.looks import Look
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.rules.diverging import diverges
 from gradpm.diagnose.words import is_nameless, place, spoken
 from gradpm.trace.schema import GradState, Op, Table
 
 ANOMALY = "returned nan values in its"
-BAD = (GradState.NAN, GradState.INF)
 OVERFLOWING = 1e30  # a gradient that grew this large is no sign of a singular derivative
 
 
@@ -67,12 +68,6 @@ def _caught_by_anomaly_mode(case: Case) -> bool:
     return False
 
 
-def bad_leaves(case: Case, call: Backward) -> list[int]:
-    """Leaves that require grad and whose fresh gradient is not finite."""
-    grads = call.grads.items()
-    return [s for s, g in grads if g.state in BAD and g.fresh and g.requires]
-
-
 def _finite_before_scale(case: Case, call: Backward) -> bool:
     row = case.facts.makers.get(call.roots[0], -1)
     ins = case.facts.op(row).ins if row >= 0 else ()
@@ -80,35 +75,11 @@ def _finite_before_scale(case: Case, call: Backward) -> bool:
     return any(look.serial in ins[:1] and not look.bad for look in looks)
 
 
-def recovered(case: Case, call: Backward) -> bool:
-    """Whether later calls went well: then the program deals with it by itself."""
-    later = [c for c in case.facts.accumulating if c.number > call.number and c.grads]
-    good = [
-        c for c in later if not bad_leaves(case, c) and (c.loss is None or math.isfinite(c.loss))
-    ]
-    return len(good) > len(later) / 2
-
-
 def _severity(case: Case, call: Backward, serials: list[int]) -> Severity:
     """A program that skips such steps means to; one whose gradients stay good is only warned."""
     if not recovered(case, call):
         return Severity.ERROR
-    return Severity.NOTE if serials or _skipped(case, call) else Severity.WARNING
-
-
-def _skipped(case: Case, call: Backward) -> bool:
-    """Whether the program took no step on what this call gave it."""
-    later = next((c.op for c in case.facts.accumulating if c.number > call.number), None)
-    step = case.loop.step_after(call.op_end)
-    return later is not None and (step is None or step.event.op > later)
-
-
-def _count(case: Case) -> int:
-    """How many calls saw bad numbers."""
-    return sum(
-        bool(bad_leaves(case, c)) or (c.loss is not None and not math.isfinite(c.loss))
-        for c in case.facts.accumulating
-    )
+    return Severity.NOTE if serials or skipped(case, call) else Severity.WARNING
 
 
 def loss_name(case: Case, call: Backward) -> str:
@@ -156,7 +127,7 @@ def _forward(case: Case, call: Backward, serials: list[int], behind: OpRow | Non
         locations=[culprit, *born.seconds, at],
         path=path,
         backward=call.number + 1,
-        backwards=_count(case),
+        backwards=count_bad(case),
     )
 
 
@@ -263,7 +234,7 @@ def _tell(case: Case, call: Backward, serials: list[int], made: Made, severity: 
         locations=[culprit, at, written, hidden],
         path=path,
         backward=call.number + 1,
-        backwards=max(_count(case), 1),
+        backwards=max(count_bad(case), 1),
     )
 
 

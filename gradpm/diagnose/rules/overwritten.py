@@ -8,9 +8,10 @@ from collections import Counter
 
 from gradpm.diagnose.ancestry import ELSEWHERE, ancestors
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow, Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.flow import NO_VALUE, VIEWS, views_of
+from gradpm.diagnose.op_names import NO_VALUE, VIEWS, views_of
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Op
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.rules import replaced
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Call, LeafKind, Table
@@ -61,16 +61,13 @@ def _is_stray(case: Case, serial: int) -> bool:
         return False
     if serial in case.explained or case.loop.first_fresh.get(serial, 0) < FEWEST:
         return False
-    rows = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
-    if len({row.version for row in rows}) > 1 or _moved_by_hand(case, serial):
+    gradients = case.facts.gradients
+    rows = gradients.fed.get(serial, ())
+    if len({gradients.versions[row] for row in rows}) > 1 or _moved_by_hand(case, serial):
         return False  # the program updates it by itself
     if serial in _inner(case):
         return False
-    return any(row.norm > 0 for row in rows) and not _evaluated(case, serial)
+    return any(gradients.norms[row] > 0 for row in rows) and not _evaluated(case, serial)
 
 
 def _moved_by_hand(case: Case, serial: int) -> bool:

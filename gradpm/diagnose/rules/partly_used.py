@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, OpRow
 from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import loss_step, path_to, search
 from gradpm.diagnose.words import place, spoken, verb
 from gradpm.trace.schema import Call, Op

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import SOME, Step
+from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import FileKind
 
@@ -183,7 +183,4 @@ def _sets_rate(case: Case, optimizer: Optimizer) -> Location | None:
 
 
 def _got_some(case: Case, serial: int) -> bool:
-    return any(
-        serial in call.grads and call.grads[serial].state in SOME
-        for call in case.facts.accumulating
-    )
+    return serial in case.facts.gradients.ever_some

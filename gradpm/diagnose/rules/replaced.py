@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import GradRow
 from gradpm.diagnose.finding import Location, Severity
 from gradpm.diagnose.words import place
 
@@ -46,18 +45,13 @@ def _gave_way(case: Case, old: int, new: int) -> bool:
         owner.id in working and made >= owner.params[old] for owner in case.facts.owners[old]
     ):
         return False  # its optimizer is at rest too, or was built when both were there
-    return not any(
-        call.number >= first and old in call.grads and call.grads[old].fresh
-        for call in case.facts.accumulating
-    )
+    return not any(call.number >= first for call in case.facts.gradients.calls_that_fed(old))
 
 
 def first_fresh(case: Case, serial: int) -> int:
     """The number of the first call that gave it a gradient."""
-    return next(
-        (c.number for c in case.facts.accumulating if serial in c.grads and c.grads[serial].fresh),
-        1 << 31,
-    )
+    calls = case.facts.gradients.calls_that_fed(serial)
+    return calls[0].number if calls else 1 << 31
 
 
 def _by_shape(case: Case, strays: list[int]) -> dict[int, int]:
@@ -94,7 +88,7 @@ def tell(case: Case, replaced: dict[int, int]) -> None:
         subjects = words.parameters(latest.values())  # made anew twice, it is told once
         who = words.who(subjects, list(latest.values()))
         name = places.target(optimizer.frame) or optimizer.type
-        calls = [c for c in case.facts.accumulating if _fresh_in(c.grads, serials)]
+        calls = [c for c in case.facts.accumulating if any(map(c.grads.is_fresh, serials))]
         copied = culprit is not None and "copy" in culprit.source
         case.finding(
             "GP402",
@@ -112,10 +106,6 @@ def tell(case: Case, replaced: dict[int, int]) -> None:
             backward=calls[0].number + 1 if calls else None,
             backwards=len(calls),
         )
-
-
-def _fresh_in(grads: dict[int, GradRow], serials: list[int]) -> bool:
-    return any(serial in grads and grads[serial].fresh for serial in serials)
 
 
 def _replacing_line(case: Case, new: int, old: int) -> Location | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import Step
+from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
-from gradpm.trace.schema import GradState
 
 FEWEST = 4  # steps that were looked at
 MOST = 0.9  # of what got gradients; where some of it moves, training goes on
@@ -64,10 +63,4 @@ def _kinds(step: Step) -> list[str]:
 
 def _fed(case: Case, serial: int) -> bool:
     """Whether gradients that are not nothing arrived."""
-    return any(
-        serial in call.grads
-        and call.grads[serial].fresh
-        and call.grads[serial].state is GradState.FINITE
-        and call.grads[serial].norm > 0.0
-        for call in case.facts.accumulating
-    )
+    return bool(case.facts.gradients.finite(serial))

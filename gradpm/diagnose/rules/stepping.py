@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import Clearing, Step
 from gradpm.diagnose.moved import is_moved
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.rules.unstepped import in_its_place
+from gradpm.diagnose.steps import Clearing, Step
 from gradpm.diagnose.words import place
 
 SHARE = 0.4  # of an optimizer's steps; below it a program may have its reasons
@@ -45,13 +45,13 @@ def _sorted(case: Case, idle: Idle) -> Idle:
         end = step.event.op
         if step.ran_closure or step.in_backward or loop.set_by_hand(serials, step.since, end):
             continue
-        got = [serial for serial in serials if step.fresh(serial)]
-        if not got:
+        if not step.gave(serials):
             if step.without or step.index:
                 idle.stale.append(step)
             continue
         if not _empty(step):
             continue
+        got = [serial for serial in serials if step.fresh(serial)]
         last = max(step.fresh(serial)[-1][0].op_end for serial in got)
         clearing = loop.cleared(got, last, end)
         if clearing is not None:
@@ -196,8 +196,7 @@ def _next_call(case: Case, step: Step) -> int:
         (
             call.frame
             for call in case.facts.accumulating
-            if call.number >= step.event.backward
-            and any(serial in own and grad.fresh for serial, grad in call.grads.items())
+            if call.number >= step.event.backward and any(map(call.grads.is_fresh, own))
         ),
         0,
     )

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
-from gradpm.diagnose.places import assigned
+from gradpm.diagnose.ops import OpRow
+from gradpm.diagnose.statements import assigned
 from gradpm.trace.schema import FileKind
 
 

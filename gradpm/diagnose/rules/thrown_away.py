@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import Step
 from gradpm.diagnose.moved import is_moved
+from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 
 FEWEST = 2  # steps

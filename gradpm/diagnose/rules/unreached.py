@@ -6,8 +6,8 @@ import ast
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import OpRow
 from gradpm.diagnose.finding import Location, Severity
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import path_to
 from gradpm.diagnose.rules import unused
 from gradpm.diagnose.words import place

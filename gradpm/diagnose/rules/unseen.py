@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gradpm.diagnose.backwards import Backward
+from gradpm.diagnose.bad_numbers import bad_leaves, recovered
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Severity
 from gradpm.diagnose.rules.diverging import diverges
-from gradpm.diagnose.rules.nonfinite import bad_leaves, recovered
 from gradpm.trace.schema import GradState
 
 TOLD = frozenset(("GP301", "GP302", "GP305"))

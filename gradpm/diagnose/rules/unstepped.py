@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.loop import Step, code_of
+from gradpm.diagnose.loop import code_of
+from gradpm.diagnose.optimizers import Optimizer
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 
 FEWEST_CALLS = 3
@@ -18,7 +19,7 @@ def in_its_place(case: Case, optimizer: Optimizer) -> list[Step]:
     """Steps of others that follow right on a backward meant for this one, and had none of it."""
     found = []
     for call in case.facts.accumulating:
-        fresh = {serial for serial, grad in call.grads.items() if grad.fresh}
+        fresh = set(filter(call.grads.is_fresh, call.grads))
         step = case.loop.step_after(call.op_end)
         if step is None or not fresh & optimizer.params.keys():
             continue
@@ -36,11 +37,7 @@ def tell(case: Case, optimizer: Optimizer) -> None:
     made = places.of(optimizer.frame, "culprit")
     bare = case.loop.bare("step")
     subjects = words.parameters(serials)
-    calls = [
-        call
-        for call in case.facts.accumulating
-        if serials[0] in call.grads and call.grads[serials[0]].fresh
-    ]
+    calls = case.facts.gradients.calls_that_fed(serials[0])
     at = places.of(calls[0].frame, "backward") if calls else None
     name = places.target(optimizer.frame) or optimizer.type
     others = Counter(step.event.frame for step in in_its_place(case, optimizer))
@@ -76,15 +73,12 @@ def _second(made: Location | None) -> Location | None:
 
 def _unmoved(case: Case, serial: int) -> bool:
     """Whether a parameter got gradients in several calls and its values were never touched."""
-    grads = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
+    gradients = case.facts.gradients
+    rows = gradients.fed.get(serial, ())
     owners = case.facts.owners.get(serial, [])
-    if len(grads) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
+    if len(rows) < FEWEST_CALLS or any(case.loop.steps[owner.id] for owner in owners):
         return False
-    if len({grad.version for grad in grads}) > 1:
+    if len({gradients.versions[row] for row in rows}) > 1:
         return False
     return not any(
         case.facts.op(row).name in ("data.__get__", "data.__set__")

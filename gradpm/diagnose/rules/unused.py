@@ -8,7 +8,7 @@ import re
 from gradpm.diagnose.case import Case
 from gradpm.diagnose.finding import Location, Severity, Subject
 from gradpm.diagnose.paths import path_to
-from gradpm.diagnose.places import assigned
+from gradpm.diagnose.statements import assigned
 from gradpm.diagnose.words import place
 
 OFTEN = 5
@@ -68,7 +68,7 @@ def _never_drawn(case: Case, turns: list[int]) -> bool:
     follow one another change seldom.
     """
     drawn = [
-        [serial for serial in turns if serial in call.grads and call.grads[serial].fresh]
+        [serial for serial in turns if call.grads.is_fresh(serial)]
         for call in case.facts.accumulating
     ]
     drawn = [one for one in drawn if one]

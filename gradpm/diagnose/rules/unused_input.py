@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from gradpm.diagnose.ancestry import ancestors
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.cuts import Cut, classify
-from gradpm.diagnose.facts import Backward
+from gradpm.diagnose.cut import Cut
+from gradpm.diagnose.cuts import classify
 from gradpm.diagnose.finding import Location, Step
 from gradpm.diagnose.flow import AtRoot, Flow
 from gradpm.diagnose.paths import loss_step, path_to

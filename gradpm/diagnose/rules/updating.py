@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Optimizer
 from gradpm.diagnose.finding import Severity
-from gradpm.diagnose.loop import SOME, Step
+from gradpm.diagnose.gradients import SOME
+from gradpm.diagnose.optimizers import Optimizer
 from gradpm.diagnose.rules import rates, rounding, unstepped
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.model import Event
 from gradpm.trace.schema import Op

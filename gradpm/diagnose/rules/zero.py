@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gradpm.diagnose.ancestry import ancestors
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward, GradRow, OpRow
 from gradpm.diagnose.finding import Severity
+from gradpm.diagnose.gradients import GradRow
 from gradpm.diagnose.killers import Kill, kill_of
+from gradpm.diagnose.ops import OpRow
 from gradpm.diagnose.paths import loss_step, path_to
 from gradpm.diagnose.remedies import remedy_for
 from gradpm.diagnose.rules.switched_off import is_switched_off
@@ -71,14 +73,12 @@ def _learns(case: Case, serial: int) -> bool:
 
 def _zero_calls(case: Case, serial: int) -> list[int]:
     """The calls that gave it nothing but zeros, if that is how it goes over the run."""
-    fresh = [
-        call.grads[serial]
-        for call in case.facts.accumulating
-        if serial in call.grads and call.grads[serial].fresh
-    ]
-    zero = [grad.backward for grad in fresh if grad.state is GradState.ZERO]
-    if not zero:
+    gradients = case.facts.gradients
+    states = [gradients.states[row] for row in gradients.fed.get(serial, ())]
+    if GradState.ZERO not in states:
         return []
+    fresh = gradients.given(serial)
+    zero = [grad.backward for grad in fresh if grad.state is GradState.ZERO]
     if len(zero) < NEARLY_ALL * len(fresh) and not _died(fresh):
         return []
     losses = {call.number: call.loss for call in case.facts.accumulating}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+from gradpm.diagnose.backwards import Backward
 from gradpm.diagnose.case import Case
-from gradpm.diagnose.facts import Backward
 from gradpm.diagnose.finding import Location, Severity
-from gradpm.diagnose.flow import is_mutating
-from gradpm.diagnose.loop import Step
+from gradpm.diagnose.op_names import is_mutating
+from gradpm.diagnose.steps import Step
 from gradpm.diagnose.words import place
 from gradpm.trace.schema import Op
 
@@ -33,6 +33,8 @@ def find(case: Case) -> None:
 def _stepped(case: Case, serial: int) -> list[Backward]:
     """The first calls of those steps whose gradient still held the step before's."""
     best: list[Backward] = []
+    if serial not in case.facts.gradients.ever_held:
+        return best  # the usual case
     for optimizer in case.facts.owners[serial]:
         steps = case.loop.steps[optimizer.id]
         piles, judged = [], 0
@@ -70,9 +72,9 @@ def _used(steps: list[Step], step: Step, serial: int) -> bool:
 
 def _by_hand(case: Case, serial: int) -> list[Backward]:
     """The same where the program updates the parameter itself, without an optimizer."""
-    if case.facts.optimizers:
+    if case.facts.optimizers or serial not in case.facts.gradients.ever_held:
         return []  # what changes it beside them is a copy, a clamp, an average
-    calls = [c for c in case.facts.accumulating if serial in c.grads and c.grads[serial].fresh]
+    calls = case.facts.gradients.calls_that_fed(serial)
     updates = _updates(case, serial)
     piles, judged = [], 0
     for before, after in itertools.pairwise(calls):
