@@ -169,7 +169,7 @@ class Values(Shared):
 
     def before(self, tap: OpWriter, plan: Any, args: Any, kwargs: Any) -> Before | None:
         """What must be noted before the call, by its plan."""
-        how, _, name = plan
+        how, name = plan[0], plan[2]
         if how == Plan.SINGULAR:
             if is_tame(name, args):
                 return None

@@ -1,0 +1,107 @@
+"""The op tap's two hot paths, compiled and in Python: they write the same rows."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import GRADPM, ROOT, execute
+
+pytest.importorskip("torch")
+
+from gradpm.record import hot
+from gradpm.record.rows import OpRows
+from gradpm.trace.model import Trace
+from gradpm.trace.schema import COLUMNS, Table
+
+compiled = pytest.mark.skipif(not hot.is_compiled, reason="nothing is compiled: no compiler here")
+SCRIPTS = [
+    "tests/scripts/every_call.py",
+    "examples/09_inplace_saved.py",
+    "tests/scripts/loops/stepped_twice.py",
+]
+TIMED = {"ns"}
+SAID_ONCE = (Table.META, Table.STRING)  # the time of day is among them
+
+
+def tables(trace: Path) -> dict[Table, dict[str, list[Any]]]:
+    """All that a trace holds but times."""
+    read = Trace(trace)
+    return {
+        table: {name: list(read.table(table)[name]) for name in COLUMNS[table] if name not in TIMED}
+        for table in Table
+        if table not in SAID_ONCE
+    }
+
+
+@compiled
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_both_write_the_same_rows(script: str, tmp_path: Path) -> None:
+    told = {}
+    for path in ("python", "compiled"):
+        (tmp_path / path).mkdir()
+        words = [*GRADPM, "run", "--output", "t.gpm", str(ROOT / script)]
+        ran = execute(words, tmp_path / path, GRADPM_HOT_PATH=path)
+        assert "stopped" not in ran.narration
+        told[path] = ran
+    assert told["python"] == told["compiled"]
+    expected, found = (tables(tmp_path / path / "t.gpm") for path in told)
+    assert len(expected[Table.OP]["id"]) >= 5
+    for table, columns in expected.items():
+        assert found[table] == columns, table.name
+
+
+@compiled
+def test_the_buffer_gives_back_what_was_put_in() -> None:
+    rows = [
+        ((7, 1, 2, 3, 4, -1, 0, 2, 1), (-5, 1 << 40), (9, 1, 3)),
+        ((8, 1 << 31, 2, 3, (1 << 32) - 1, 1 << 50, 6, 0, 0), (), ()),
+        ((9, 1, 2, 3, 4, 5, 0, 1, 2), [1], [10, 2, 0, 11, 3, 1]),
+    ] * 2000
+    native, plain = hot.OpRows(), OpRows()
+    for row in rows:
+        native.op(*row)
+        plain.op(*row)
+    assert len(native) == len(plain) == 6000
+    assert dict(native.peek()) == dict(plain.peek())
+    (count, columns), (expected, wanted) = native.take(), plain.take()
+    assert (count, dict(columns)) == (expected, dict(wanted))
+    assert [name for name, _ in columns] == list(COLUMNS[Table.OP])
+    assert len(native) == 0
+    assert dict(native.peek())["id"] == array("Q")
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("row", "error"),
+    [
+        (((1, 2, 3), (), ()), ValueError),
+        (((1, 1, 1, 1, 1, 1, 1, 2, 0), (1,), ()), ValueError),
+        (((1, 1, 1, 1, 1, 1, 1, 0, 1), (), (1, 2)), ValueError),
+        (((1, 1, 1, 1, 1 << 32, 1, 1, 0, 0), (), ()), OverflowError),
+        (((-1, 1, 1, 1, 1, 1, 1, 0, 0), (), ()), OverflowError),
+        (((1, 1, 1, 1, 1, 1, 1, 70000, 0), (1,) * 70000, ()), OverflowError),
+        (((1, 1, 1, 1, 1, 1, 1, 0, 1), (), (1, 2, 256)), OverflowError),
+        (((1, 1, 1, "1", 1, 1, 1, 0, 0), (), ()), TypeError),
+        ((None, (), ()), TypeError),
+    ],
+)
+def test_the_buffer_refuses_what_is_no_row(row: Any, error: type[Exception]) -> None:
+    rows = hot.OpRows()
+    with pytest.raises(error):
+        rows.op(*row)
+    assert len(rows) == 0
+
+
+def test_what_cannot_be_compiled_is_done_in_python(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text(
+        "import torch, sys\n"
+        "w = torch.ones(2, requires_grad=True)\n"
+        "(w * 2).sum().backward()\n"
+        "print('gradpm.record._hot' in sys.modules)\n"
+    )
+    ran = execute([*GRADPM, "run", "t.py"], tmp_path, GRADPM_HOT_PATH="python")
+    assert ran.out == "False\n"
+    assert "nothing wrong in 1 engine call" in ran.narration
