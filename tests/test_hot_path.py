@@ -105,3 +105,61 @@ def test_what_cannot_be_compiled_is_done_in_python(tmp_path: Path) -> None:
     ran = execute([*GRADPM, "run", "t.py"], tmp_path, GRADPM_HOT_PATH="python")
     assert ran.out == "False\n"
     assert "nothing wrong in 1 engine call" in ran.narration
+
+
+ODD = {
+    "a module that will not say": (
+        "class Bad(torch.nn.Module):\n"
+        "    training = property(lambda self: 1 / 0, lambda self, value: None)\n"
+        "    def forward(self, x): return (x * 2).sum()\n"
+        "class Good(torch.nn.Module):\n"
+        "    def forward(self, x): return (x * 2).sum()\n"
+        "for _ in range(3):\n"
+        "    for one in (Good(), Bad(), Good()): print(one(x).item())\n",
+        "4.0\n" * 9,
+    ),
+    "a list that a mode below empties": (
+        "from torch.overrides import TorchFunctionMode\n"
+        "class Mode(TorchFunctionMode):\n"
+        "    def __torch_function__(self, func, types, args=(), kwargs=None):\n"
+        "        if func is torch.Tensor.requires_grad.__get__: given.clear()\n"
+        "        return func(*args, **(kwargs or {}))\n"
+        "import gradpm\n"
+        "with Mode(), gradpm.record('inner.gpm'):\n"
+        "    for _ in range(20):\n"
+        "        given = [torch.ones(2) + at for at in range(9)]\n"
+        "        made = torch.stack(given)\n"
+        "print(made.shape)\n",
+        "torch.Size([9, 2])\n",
+    ),
+    "more tensors than a row can hold": (
+        "many = torch.arange(70000.).unbind()\nprint(torch.stack(many).shape)\n",
+        "torch.Size([70000])\n",
+    ),
+    "a function that cannot be hashed": (
+        "class Odd:\n"
+        "    __name__ = 'odd'\n"
+        "    def __eq__(self, other): return self is other\n"
+        "    def __call__(self, x):\n"
+        "        if torch.overrides.has_torch_function((x,)):\n"
+        "            return torch.overrides.handle_torch_function(self, (x,), x)\n"
+        "        return x + 1\n"
+        "print(Odd()(x))\n",
+        "tensor([2., 2.])\n",
+    ),
+    "a call by hand": (
+        "from gradpm.record.hot import HotTap\n"
+        "try: HotTap().__torch_function__(torch.relu, ())\n"
+        "except (TypeError, AttributeError): print('refused')\n",
+        "refused\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("path", ["python", "compiled"])
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_odd_goes_as_without_gradpm(case: str, path: str, tmp_path: Path) -> None:
+    text, expected = ODD[case]
+    (tmp_path / "t.py").write_text("import torch\nx = torch.ones(2)\n" + text)
+    ran = execute([*GRADPM, "run", "t.py"], tmp_path, GRADPM_HOT_PATH=path)
+    assert (ran.status, ran.out) == (0, expected), ran.err

@@ -42,7 +42,7 @@ def _compiled() -> Any:
     _hot.configure(
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
-         torch.overrides.handle_torch_function.__code__, torch.nn.Module._call_impl.__code__,
+         torch.overrides.handle_torch_function.__code__, torch._C._len_torch_function_stack,
          MEASURED, torch.strided),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
          OUT_REQUIRES_GRAD, LOOKED_AT, int(Leaf.IS_LEAF), int(Leaf.REQUIRES)),

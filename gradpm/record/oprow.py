@@ -27,6 +27,7 @@ sequence_number = torch._C._autograd._get_sequence_nr
 grad_enabled = torch.is_grad_enabled
 inference_enabled = torch.is_inference_mode_enabled
 FLUSH_AT = 8192
+MOST_TOLD = 0xFFFF  # tensors that go in, and that come out
 LOOKED_AT = 63  # one row in 64 asks how many wait
 
 GRAD_ENABLED, INFERENCE = int(Op.GRAD_ENABLED), int(Op.INFERENCE)
@@ -60,6 +61,7 @@ class OpWriter(StackedMode):
         self.optim = recorder.optim_codes
         self.own_codes, self.lines = recorder.stacks.own, recorder.stacks.lines
         self.scopes, self.module_ids = recorder.scopes, recorder.scopes.module_ids
+        self.call_impl = recorder.stacks.call_impl
         self.known = recorder.identity.known
         self.next_serial = recorder.identity.next_serial
         self.next_op = recorder.next_op
@@ -114,6 +116,7 @@ class OpWriter(StackedMode):
         if before is not None and type(before) is not list:
             flags |= before.flags
             detail = before.detail
+        del ins[MOST_TOLD:], outs[3 * MOST_TOLD :]
         sequence, count, made = sequence_number(), len(ins), len(outs) // 3
         self.last_op = op = self.next_op()
         self.rows.op((op, plan[1], stack, scope, flags, sequence, detail, count, made), ins, outs)

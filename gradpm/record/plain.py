@@ -52,6 +52,7 @@ class HotTap:
     lines: dict[tuple[int, int], Any]
     scopes: Any
     module_ids: dict[int, tuple[Any, int]]
+    call_impl: Any
     next_op: Any
     next_serial: Any
     place: int

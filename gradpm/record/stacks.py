@@ -71,7 +71,7 @@ class Stacks:
     def __init__(self, own_codes: set[CodeType], call_impl: CodeType | None, scopes: Any) -> None:
         self.own = {id(code) for code in own_codes}
         self._hidden = own_codes  # keeps the ids above from being reused
-        self._call_impl = call_impl
+        self.call_impl = call_impl
         self._scopes = scopes
         self.lines: dict[tuple[int, int], Lines] = {}
         self.entries: list[tuple[Lines, int]] = []  # (caller and code, offset) of id - 1
@@ -137,7 +137,7 @@ class Stacks:
             lines = self.lines.get((parent, id(code)))
             if lines is None:
                 lines = self.lines[parent, id(code)] = Lines(parent, code)
-            if code is self._call_impl:
+            if code is self.call_impl:
                 scope = self._scopes.enter(child, scope, lines)
             token = lines.tokens.get(scope) or lines.token(scope)
             if child.f_trace is None and not code.co_flags & MOVING and not traced:

@@ -62,9 +62,18 @@ class OpTap(HotTap, OpWriter):
         plan = self.plans[func]
         self.recorder.guard("op tap", self.raised, plan, args, kwargs, error, frame)
 
+    def went_by(
+        self, func: Any, args: tuple[Any, ...], kwargs: Any, error: BaseException, frame: Any
+    ) -> None:
+        """A call that leaves no row has raised: only gradpm's frames are looked for."""
+        strip(error, self.stands)
+
     def otherwise(self, func: Any, args: tuple[Any, ...], kwargs: Any, frame: Any) -> Any:
         """What is to be done with all functions but the plain ones, and on lines that are new."""
-        plan = self.plans.get(func)
+        try:
+            plan = self.plans.get(func)
+        except TypeError:  # it cannot be hashed
+            return self.passed(func, args, kwargs)
         if plan is None:
             plan = self.recorder.guard("op tap", self.learn, func) or UNKNOWN
         how = plan[0]

@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 WAYS = {  # column -> (mode of the script, options of `gradpm run`; None: not under it)
     "plain": ("plain", None),
     "auto": ("plain", []),
+    "python": ("plain", []),
     "light": ("plain", ["--detail", "light"]),
     "every 10": ("plain", ["--every", "10"]),
     "full": ("plain", ["--detail", "full"]),
@@ -40,6 +41,8 @@ def run(workload: str, way: str, folder: Path) -> dict[str, float | str]:
         command += ["-m", "gradpm", "run", "--quiet", "--force", "--output", trace, *options]
     command += [str(HERE / "workloads.py"), workload, mode]
     env = dict(os.environ, OMP_NUM_THREADS="1", NO_COLOR="1")
+    if way == "python":  # as where nothing could be compiled
+        env["GRADPM_HOT_PATH"] = "python"
     told = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     line = next(text for text in reversed(told.stdout.splitlines()) if text.startswith("{"))
     found: dict[str, float | str] = json.loads(line)

@@ -56,14 +56,15 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *recorder, *plain, *plans, *known, *specs, *floating, *rows, *closures, *values;
-    PyObject *own_codes, *lines, *scopes, *module_ids, *next_op, *next_serial;
+    PyObject *own_codes, *lines, *scopes, *module_ids, *call_impl, *next_op;
+    PyObject *next_serial;
     long long place, last_op;
 } HotTap;
 
 typedef struct { /* the tensors of one call */
     Py_ssize_t count;
     int64_t serials[MOST_TENSORS];
-    PyObject *tensors[MOST_TENSORS]; /* borrowed from the arguments */
+    PyObject *tensors[MOST_TENSORS]; /* held: see op_write */
     long like;                       /* the spec that they share; 0: they do not; -1: none yet */
 } Inputs;
 
@@ -77,7 +78,7 @@ enum { AS_IS = 0, IF_TRACKED = 1, IF_DIVIDED = 2, IF_RAISED = 3, TAMED = 3, MAY_
 
 /* What `configure` was told (module.c): torch's types and questions, and the flags. */
 extern PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
-extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *call_impl;
+extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth;
 extern PyObject *measured, *strided;                           /* dtypes with norms; the layout */
 extern long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT;
 extern long long IS_LEAF, REQUIRES;                            /* of leaf rows */
@@ -90,7 +91,7 @@ extern PyObject *op_tap;  /* what a fault in here is in */
 /* Attribute names, interned once (module.c). */
 #define NAMES(X) \
     X(requires_grad) X(is_leaf) X(shape) X(dtype) X(device) X(_version) X(f_trace) X(place) \
-    X(otherwise) X(keep) X(refused) X(now_and_then) X(guard) X(out) X(enter) X(token) \
+    X(otherwise) X(keep) X(refused) X(went_by) X(now_and_then) X(guard) X(out) \
     X(epoch) X(f_locals) X(self) X(grad) X(retains_grad) X(layout) X(is_nested) X(is_meta) X(is_cpu)
 #define DECLARE(word) extern PyObject *str_##word;
 NAMES(DECLARE)
@@ -105,8 +106,8 @@ int place_find(HotTap *self, Place *place);
 PyObject *place_at(PyObject *self, PyObject *frame);
 void place_forget(Place *place);
 
-/* scope.c: the scope of a module's call that is new, a new reference */
-PyObject *scope_enter(HotTap *self, PyObject *frame, PyObject *outer, PyObject *lines);
+/* scope.c: the token of a module's call that is new, a new reference; NULL: see there */
+PyObject *scope_token(HotTap *self, PyObject *frame, PyObject *outer, PyObject *lines);
 
 /* ops.c: 1: done; 0: not so plain; -1. */
 int is_alive(PyObject *reference, PyObject *object);

@@ -72,7 +72,12 @@ leaf_grad(PyObject *module, PyObject *tensor)
         Py_DECREF(grad);
         Py_RETURN_NONE;
     }
-    return Py_BuildValue("(NL)", grad, grad != Py_None ? version_of(grad) : -1LL);
+    long long version = grad != Py_None ? version_of(grad) : -1;
+    if (PyErr_Occurred()) {
+        Py_DECREF(grad);
+        return NULL;
+    }
+    return Py_BuildValue("(NL)", grad, version);
 }
 
 /* `look(tensor)`: (flags, its version, its gradient or None, the gradient's version, the
@@ -92,7 +97,7 @@ leaf_look(PyObject *module, PyObject *tensor)
     long long version = version_of(tensor), grad_version = -1;
     if (grad != Py_None && !PyErr_Occurred()) {
         kind = is_exact(grad) ? kind_of(grad) : OTHER_GRAD;
-        grad_version = is_exact(grad) ? version_of(grad) : -1;
+        grad_version = is_exact(grad) && kind >= 0 ? version_of(grad) : -1;
     }
     if (PyErr_Occurred() || (grad != Py_None && !is_exact(grad))) {
         Py_DECREF(grad);

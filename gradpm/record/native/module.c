@@ -2,7 +2,7 @@
 #include "hot.h"
 
 PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
-PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *call_impl, *measured, *strided;
+PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *measured, *strided;
 long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT, IS_LEAF,
     REQUIRES;
 PyObject *op_tap;
@@ -53,7 +53,7 @@ configure(PyObject *module, PyObject *args)
 {
     PyTypeObject **types[] = {&Tensor, &Parameter, &ParameterList, &Token, &Lines, &Calls};
     PyObject **questions[] = {&grad_enabled, &inference_enabled, &sequence_number, &dispatch,
-                              &call_impl, &measured, &strided};
+                              &mode_depth, &measured, &strided};
     PyObject *given[2];
     if (!PyArg_ParseTuple(args, "O!O!(LLLLLLLLLL)", &PyTuple_Type, &given[0], &PyTuple_Type,
                           &given[1], &PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED,

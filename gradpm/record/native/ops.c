@@ -41,7 +41,7 @@ op_collect(HotTap *self, Inputs *in, PyObject *arg, int depth)
             return PyErr_Occurred() ? -1 : 0;
         long spec = PyLong_AsLong(PyTuple_GET_ITEM(entry, 2));
         in->like = in->like < 0 || in->like == spec ? spec : 0;
-        in->tensors[in->count] = arg;
+        in->tensors[in->count] = Py_NewRef(arg);
         in->serials[in->count++] = PyLong_AsLongLong(PyTuple_GET_ITEM(entry, 1));
         return PyErr_Occurred() ? -1 : 1;
     }
@@ -171,24 +171,22 @@ collect_all(HotTap *self, Inputs *in, PyObject *args, PyObject *kwargs)
 }
 
 /* Write down a call that has returned one tensor. */
-int
-op_write(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObject *result,
-         const Place *place)
+static int
+write_row(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObject *result,
+          const Place *place, Inputs *in)
 {
-    Inputs in = {.count = 0, .like = -1};
-    int done = Py_TYPE(result) == Tensor ? collect_all(self, &in, args, kwargs) : 0;
+    int done = Py_TYPE(result) == Tensor ? collect_all(self, in, args, kwargs) : 0;
     if (done != 1)
         return done;
-    /* Asked before a container is made: the tensors are borrowed, from lists perhaps. */
     int tracked = ask(result, str_requires_grad);
     int leaf = tracked == 1 ? ask(result, str_is_leaf) : 0;
     if (tracked < 0 || leaf < 0)
         return -1;
-    long long flags = tracked ? TRACKED : untracked(&in);
+    long long flags = tracked ? TRACKED : untracked(in);
     int enabled = flags < 0 ? -1 : call(grad_enabled);
     if (enabled < 0)
         return -1;
-    long spec = spec_kept(self, plan, &in);
+    long spec = spec_kept(self, plan, in);
     if (spec == 0)
         spec = spec_of(self, result);
     if (spec < 1)
@@ -199,7 +197,7 @@ op_write(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObjec
         .frame = (uint32_t)PyLong_AsLongLong(place->stack),
         .scope = (uint32_t)PyLong_AsLongLong(place->scope),
         .flags = (uint32_t)(self->place | flags | (enabled ? GRAD_ENABLED : 0)),
-        .ins = (uint16_t)in.count,
+        .ins = (uint16_t)in->count,
         .outs = 1,
     };
     out.serial = serial_of(self, result, spec);
@@ -208,7 +206,22 @@ op_write(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObjec
     if (PyErr_Occurred())
         return -1;
     row.id = self->last_op = op;
-    return buffer_append((OpBuffer *)self->rows, &row, in.serials, &out) < 0 ? -1 : 1;
+    return buffer_append((OpBuffer *)self->rows, &row, in->serials, &out) < 0 ? -1 : 1;
+}
+
+/* The same for one call: its tensors are held meanwhile, since a list may be emptied. */
+int
+op_write(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObject *result,
+         const Place *place)
+{
+    Inputs in = {.count = 0, .like = -1};
+    int done = write_row(self, plan, args, kwargs, result, place, &in);
+    PyObject *kind, *error, *traceback;
+    PyErr_Fetch(&kind, &error, &traceback);
+    while (in.count > 0)
+        Py_DECREF(in.tensors[--in.count]);
+    PyErr_Restore(kind, error, traceback);
+    return done;
 }
 
 /* Whether a call of a singular op cannot go wrong: see `singular.is_tame`. */

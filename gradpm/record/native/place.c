@@ -82,20 +82,16 @@ lines_under(HotTap *self, PyObject *caller_lines, PyObject *offset, PyObject *co
     return lines;
 }
 
-/* The token of a frame under these lines, in a new scope if it is a module's call. */
+/* The token of a frame under these lines, in a new scope if it is a module's call.
+ *
+ * A new reference; NULL, without an exception, where it is new.
+ */
 static PyObject *
 token_under(HotTap *self, PyObject *lines, PyObject *scope, PyObject *frame)
 {
-    PyObject *token = NULL;
-    scope = SLOT(lines, code_at) == call_impl ? scope_enter(self, frame, scope, lines)
-                                              : Py_NewRef(scope);
-    if (scope != NULL) {
-        token = Py_XNewRef(PyDict_GetItemWithError(SLOT(lines, tokens_at), scope));
-        if (token == NULL && !PyErr_Occurred())
-            token = PyObject_CallMethodOneArg(lines, str_token, scope);
-        Py_DECREF(scope);
-    }
-    return token;
+    if (SLOT(lines, code_at) == self->call_impl)
+        return scope_token(self, frame, scope, lines);
+    return Py_XNewRef(PyDict_GetItemWithError(SLOT(lines, tokens_at), scope));
 }
 
 /* Hang a token on a frame, if its caller's and its lines are known; it, borrowed.
@@ -112,8 +108,9 @@ hang(HotTap *self, PyObject *caller_token, PyObject *caller, PyObject *frame)
     if (lines != NULL) {
         if (((PyCodeObject *)code)->co_flags & MOVING || has_tracer(frame))
             token = Py_NewRef(Py_None);
-        else if ((token = token_under(self, lines, SLOT(caller_token, scope_at), frame)) != NULL &&
-                 PyObject_SetAttr(frame, str_f_trace, token) < 0)
+        else if ((token = token_under(self, lines, SLOT(caller_token, scope_at), frame)) == NULL)
+            token = PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+        else if (PyObject_SetAttr(frame, str_f_trace, token) < 0)
             Py_CLEAR(token);
     }
     else if (!PyErr_Occurred()) {
@@ -195,7 +192,10 @@ place_at(PyObject *object, PyObject *frame)
 {
     HotTap *self = (HotTap *)object;
     PyObject *at = Py_NewRef(frame), *found = Py_None;
-    int own = PyFrame_Check(frame) && PyThreadState_Get()->c_tracefunc == NULL;
+    int own = self->recorder != NULL && PyFrame_Check(frame) &&
+              PyThreadState_Get()->c_tracefunc == NULL;
+    if (!own)
+        own = -1; /* not from here */
     while (own == 1 && at != NULL) {
         PyObject *code = (PyObject *)PyFrame_GetCode((PyFrameObject *)at);
         own = is_own(self, code);
@@ -213,7 +213,7 @@ place_at(PyObject *object, PyObject *frame)
             stack = PyDict_GetItemWithError(SLOT(token, lines_at), offset);
         Py_XDECREF(offset);
         if (stack != NULL)
-            found = PyTuple_Pack(2, stack, SLOT(token, scope_at));
+            found = Py_BuildValue("(NN)", Py_NewRef(stack), Py_NewRef(SLOT(token, scope_at)));
     }
     Py_XDECREF(at);
     return PyErr_Occurred() ? NULL : found == Py_None ? Py_NewRef(found) : found;

@@ -28,39 +28,44 @@ number_of(HotTap *self, PyObject *module)
     return PyLong_AsLong(PyTuple_GET_ITEM(known, 1));
 }
 
-/* The next call of a module from this line, since the last engine call; NULL: it is new. */
+/* The token of the next call of a module from this line, since the last engine call.
+ *
+ * The call is counted only if all of it was met before.
+ */
 static PyObject *
 next_call(HotTap *self, long module, PyObject *outer, PyObject *lines)
 {
     PyObject *key = PyLong_FromLongLong(PyLong_AsLongLong(outer) * MOST_MODULES + module);
     PyObject *calls = key != NULL ? PyDict_GetItemWithError(SLOT(lines, calls_at), key) : NULL;
-    PyObject *epoch = calls != NULL ? PyObject_GetAttr(self->scopes, str_epoch) : NULL, *found = NULL;
+    PyObject *epoch = calls != NULL ? PyObject_GetAttr(self->scopes, str_epoch) : NULL, *token = NULL;
     if (epoch != NULL) {
         int is_first = SLOT(calls, epoch_at) != epoch;
         Py_ssize_t count = is_first ? 0 : PyLong_AsSsize_t(SLOT(calls, count_at));
         PyObject *ids = SLOT(calls, ids_at);
         PyObject *more = count < PyList_GET_SIZE(ids) ? PyLong_FromSsize_t(count + 1) : NULL;
-        if (more != NULL) {
-            Py_SETREF(SLOT(calls, count_at), more);
+        if (more != NULL)
+            token = PyDict_GetItemWithError(SLOT(lines, tokens_at), PyList_GET_ITEM(ids, count));
+        if (token != NULL) {
+            Py_INCREF(token);
+            Py_SETREF(SLOT(calls, count_at), Py_NewRef(more));
             Py_SETREF(SLOT(calls, epoch_at), Py_NewRef(epoch));
-            found = Py_NewRef(PyList_GET_ITEM(ids, count));
         }
+        Py_XDECREF(more);
     }
     Py_XDECREF(key);
     Py_XDECREF(epoch);
-    return found;
+    return token;
 }
 
+/* NULL, without an exception, where something is new: Python meets it, under its guard. */
 PyObject *
-scope_enter(HotTap *self, PyObject *frame, PyObject *outer, PyObject *lines)
+scope_token(HotTap *self, PyObject *frame, PyObject *outer, PyObject *lines)
 {
     PyObject *module = module_of(frame);
     long which = module != NULL ? number_of(self, module) : -1;
-    PyObject *found = which >= 0 ? next_call(self, which, outer, lines) : NULL;
+    PyObject *token = which >= 0 ? next_call(self, which, outer, lines) : NULL;
     Py_XDECREF(module);
-    if (found != NULL)
-        return found;
-    PyErr_Clear();
-    PyObject *all[] = {self->scopes, frame, outer, lines};
-    return PyObject_VectorcallMethod(str_enter, all, 4, NULL);
+    if (token == NULL)
+        PyErr_Clear();
+    return token;
 }

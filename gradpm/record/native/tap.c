@@ -94,9 +94,10 @@ returned(HotTap *self, PyObject *func, PyObject *plan, PyObject *args, PyObject 
     return done;
 }
 
-/* The call has raised: have that written down, and let it go on. */
+/* The call has raised: have `method` told of it, and let it go on. */
 static void
-raised(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
+raised(HotTap *self, PyObject *method, PyObject *func, PyObject *args, PyObject *kwargs,
+       PyObject *frame)
 {
     PyObject *kind, *error, *traceback;
     PyErr_Fetch(&kind, &error, &traceback);
@@ -104,9 +105,15 @@ raised(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject 
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
     PyObject *all[] = {(PyObject *)self, func, args, kwargs != NULL ? kwargs : Py_None, error, frame};
-    PyObject *told = PyObject_VectorcallMethod(str_refused, all, 6, NULL);
+    PyObject *told = PyObject_VectorcallMethod(method, all, 6, NULL);
     Py_XDECREF(traceback);
     if (told == NULL) { /* Ctrl-C, say */
+        PyObject *new_kind, *new_error, *new_traceback;
+        PyErr_Fetch(&new_kind, &new_error, &new_traceback);
+        PyErr_NormalizeException(&new_kind, &new_error, &new_traceback);
+        if (new_error != error && PyExceptionInstance_Check(new_error))
+            PyException_SetContext(new_error, Py_NewRef(error));
+        PyErr_Restore(new_kind, new_error, new_traceback);
         Py_XDECREF(kind);
         Py_XDECREF(error);
         return;
@@ -137,8 +144,12 @@ otherwise(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObje
     PyObject *plan = PyDict_GetItemWithError(self->plans, func);
     if (plan == NULL)
         PyErr_Clear(); /* it cannot be hashed, perhaps */
-    else if (PyLong_AsLongLong(PyTuple_GET_ITEM(plan, 0)) == PASS)
-        return PyObject_Call(func, args, kwargs);
+    else if (PyLong_AsLongLong(PyTuple_GET_ITEM(plan, 0)) == PASS) {
+        PyObject *result = PyObject_Call(func, args, kwargs);
+        if (result == NULL)
+            raised(self, str_went_by, func, args, kwargs, frame);
+        return result;
+    }
     PyObject *all[] = {(PyObject *)self, func, args, kwargs != NULL ? kwargs : Py_None, frame};
     return PyObject_VectorcallMethod(str_otherwise, all, 5, NULL);
 }
@@ -159,6 +170,16 @@ caller_of(PyObject *frame)
     return caller != NULL ? caller : Py_NewRef(frame);
 }
 
+/* Whether another mode of the program's would be asked what is asked of tensors here. */
+static int
+is_overheard(void)
+{
+    PyObject *depth = PyObject_CallNoArgs(mode_depth);
+    long found = depth != NULL ? PyLong_AsLong(depth) : -1;
+    Py_XDECREF(depth);
+    return found != 0;
+}
+
 /* How a function is called, if this call of it is plain; -1: it is not. */
 static long
 way_of(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs)
@@ -166,40 +187,48 @@ way_of(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs)
     PyThreadState *thread = PyThreadState_Get();
     if (thread->c_tracefunc != NULL || thread->c_profilefunc != NULL)
         return -1;
-    if (PyList_GET_SIZE(self->closures) || (kwargs != NULL && PyDict_Contains(kwargs, str_out)))
+    if (PyList_GET_SIZE(self->closures) || is_overheard())
+        return -1;
+    if (kwargs != NULL && PyDict_Contains(kwargs, str_out))
         return -1;
     long way = PyLong_AsLong(PyTuple_GET_ITEM(plan, 2));
-    if (way & TAMED && op_is_tame(way & TAMED, args) != 1) {
-        PyErr_Clear();
-        return -1;
-    }
-    return way;
+    return way & TAMED && op_is_tame(way & TAMED, args) != 1 ? -1 : way;
+}
+
+/* Whether an exception is set that is not to be swallowed: Ctrl-C, say. */
+static int
+is_users(void)
+{
+    return PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
 }
 
 static PyObject *
 run(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
 {
-    PyObject *plan = PyDict_GetItemWithError(self->plain, func);
+    PyObject *plan = Py_XNewRef(PyDict_GetItemWithError(self->plain, func));
     long way = plan != NULL ? way_of(self, plan, args, kwargs) : -1;
     if (way < 0) {
+        Py_XDECREF(plan);
+        if (is_users())
+            return NULL;
         PyErr_Clear();
         return otherwise(self, func, args, kwargs, frame);
     }
     PyObject *result = NULL;
     Place place = {.frame = caller_of(frame)};
     Versions before = {.count = 0};
-    Py_INCREF(plan);
     int found = place_find(self, &place);
     if (found == 1 && way & MAY_MUTATE && note_versions(&before, args, kwargs) < 0) {
-        PyErr_Clear();
-        found = 0;
+        found = is_users() ? -1 : 0;
+        if (found == 0)
+            PyErr_Clear();
     }
     if (found == 0)
         result = otherwise(self, func, args, kwargs, frame);
     else if (found == 1) {
         result = called(func, args, kwargs, &place);
         if (result == NULL)
-            raised(self, func, args, kwargs, place.frame);
+            raised(self, str_refused, func, args, kwargs, place.frame);
         else if (returned(self, func, plan, args, kwargs, result, &before, &place) < 0)
             Py_CLEAR(result);
     }
@@ -235,8 +264,8 @@ torch_function(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject
     PyObject *all = given[2] != NULL ? Py_NewRef(given[2]) : PyTuple_New(0);
     PyObject *frame = (PyObject *)PyThreadState_GetFrame(PyThreadState_Get());
     PyObject *result = NULL;
-    if (all != NULL && frame == NULL)
-        result = PyObject_Call(given[0], all, named); /* no Python code has called */
+    if (all != NULL && (frame == NULL || ((HotTap *)self)->recorder == NULL))
+        result = PyObject_Call(given[0], all, named); /* no Python code, or not begun */
     else if (all != NULL)
         result = run((HotTap *)self, given[0], all, named, frame);
     Py_XDECREF(frame);
@@ -248,7 +277,7 @@ torch_function(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject
 
 #define HELD(X) \
     X(recorder) X(plain) X(plans) X(known) X(specs) X(floating) X(rows) X(closures) X(values) \
-    X(own_codes) X(lines) X(scopes) X(module_ids) X(next_op) X(next_serial)
+    X(own_codes) X(lines) X(scopes) X(module_ids) X(call_impl) X(next_op) X(next_serial)
 
 static int
 traverse(PyObject *object, visitproc visit, void *arg)
