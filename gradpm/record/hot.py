@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record import plain, rows
+from gradpm.record.mode import pop, push
 from gradpm.record.oprow import (
     GRAD_ENABLED,
     IN_REQUIRES,
@@ -42,7 +43,7 @@ def _compiled() -> Any:
     _hot.configure(
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
-         torch.overrides.handle_torch_function.__code__, torch._C._len_torch_function_stack,
+         torch.overrides.handle_torch_function.__code__, torch._C._len_torch_function_stack, pop, push,
          MEASURED, torch.strided),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
          OUT_REQUIRES_GRAD, LOOKED_AT, int(Leaf.IS_LEAF), int(Leaf.REQUIRES)),
@@ -89,6 +90,8 @@ def grad_of(tensor: Any) -> tuple[Any, int] | None:
     return None
 
 
+mode_off: Any = None  # see `native/mode.c`
+
 if TYPE_CHECKING:
     from gradpm.record.plain import HotTap as HotTap
     from gradpm.record.rows import OpRows as OpRows
@@ -97,6 +100,6 @@ else:
     HotTap = _module.HotTap if _module is not None else plain.HotTap
     OpRows = _rows_of(_module) if _module is not None else rows.OpRows
     if _module is not None:
-        look, grad_of = _module.look, _module.grad_of
+        look, grad_of, mode_off = _module.look, _module.grad_of, _module.ModeOff
 
 is_compiled = HotTap is not plain.HotTap

@@ -129,6 +129,7 @@ class Patches:
         self._function()
         self._from_numpy()
         self._variable()
+        self._detour()
         stepping.install(self)
         self._checkpoint()
         amp.install(self)
@@ -257,6 +258,14 @@ class Patches:
             return made
 
         self.set(VariableMeta, "__call__", __call__)
+
+    def _detour(self) -> None:
+        """On its way to a mode, a torch function in Python takes that mode off and on again."""
+        from gradpm.record.hot import mode_off
+
+        quick = mode_off is not None and not self.recorder.options.keep_compile
+        if quick and hasattr(torch.overrides, "_pop_mode_temporarily"):
+            self.set(torch.overrides, "_pop_mode_temporarily", mode_off)
 
     def _function(self) -> None:
         recorder = self.recorder

@@ -69,9 +69,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a workload's name")
     chosen = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, one thread, python {sys.version[:6]}")
-    print("| step | default | `--detail light` | `--every 10` | `--detail full` "
+    print("| step | default | in Python | `--detail light` | `--every 10` | `--detail full` "
           "| anomaly mode | the same without NaN checks |")  # fmt: skip
-    print("| --- |" + " --- |" * 6)
+    print("| --- |" + " --- |" * 7)
     with tempfile.TemporaryDirectory() as folder:
         for workload in WORKLOADS:
             if chosen.only in workload:

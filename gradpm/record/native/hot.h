@@ -79,6 +79,7 @@ enum { AS_IS = 0, IF_TRACKED = 1, IF_DIVIDED = 2, IF_RAISED = 3, TAMED = 3, MAY_
 /* What `configure` was told (module.c): torch's types and questions, and the flags. */
 extern PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth;
+extern PyObject *mode_pop, *mode_push;
 extern PyObject *measured, *strided;                           /* dtypes with norms; the layout */
 extern long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT;
 extern long long IS_LEAF, REQUIRES;                            /* of leaf rows */
@@ -121,6 +122,9 @@ int ask(PyObject *tensor, PyObject *name);
 long long version_of(PyObject *tensor);
 PyObject *leaf_grad(PyObject *module, PyObject *tensor);
 PyObject *leaf_look(PyObject *module, PyObject *tensor);
+
+/* mode.c */
+extern PyType_Spec mode_spec;
 
 /* tap.c */
 extern PyType_Spec tap_spec;

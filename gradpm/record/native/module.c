@@ -2,7 +2,8 @@
 #include "hot.h"
 
 PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
-PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *measured, *strided;
+PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *mode_pop,
+    *mode_push, *measured, *strided;
 long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT, IS_LEAF,
     REQUIRES;
 PyObject *op_tap;
@@ -53,19 +54,19 @@ configure(PyObject *module, PyObject *args)
 {
     PyTypeObject **types[] = {&Tensor, &Parameter, &ParameterList, &Token, &Lines, &Calls};
     PyObject **questions[] = {&grad_enabled, &inference_enabled, &sequence_number, &dispatch,
-                              &mode_depth, &measured, &strided};
+                              &mode_depth, &mode_pop, &mode_push, &measured, &strided};
     PyObject *given[2];
     if (!PyArg_ParseTuple(args, "O!O!(LLLLLLLLLL)", &PyTuple_Type, &given[0], &PyTuple_Type,
                           &given[1], &PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED,
                           &LEAF, &NO_LEAF, &LOOKED_AT, &IS_LEAF, &REQUIRES))
         return NULL;
-    if (PyTuple_GET_SIZE(given[0]) != 6 || PyTuple_GET_SIZE(given[1]) != 7) {
-        PyErr_SetString(PyExc_TypeError, "six types and seven questions are wanted");
+    if (PyTuple_GET_SIZE(given[0]) != 6 || PyTuple_GET_SIZE(given[1]) != 9) {
+        PyErr_SetString(PyExc_TypeError, "six types and nine questions are wanted");
         return NULL;
     }
     for (int at = 0; at < 6; at++)
         *types[at] = (PyTypeObject *)Py_NewRef(PyTuple_GET_ITEM(given[0], at));
-    for (int at = 0; at < 7; at++)
+    for (int at = 0; at < 9; at++)
         *questions[at] = Py_NewRef(PyTuple_GET_ITEM(given[1], at));
     return find_slots() < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -102,7 +103,8 @@ PyInit__hot(void)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (add_type(module, &buffer_spec, "OpBuffer") < 0 ||
-                           add_type(module, &tap_spec, "HotTap") < 0))
+                           add_type(module, &tap_spec, "HotTap") < 0 ||
+                           add_type(module, &mode_spec, "ModeOff") < 0))
         Py_CLEAR(module);
     return module;
 }
