@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record import plain, rows
-from gradpm.record.mode import pop, push
+from gradpm.record.mode import depth_of, pop, push
 from gradpm.record.oprow import (
     GRAD_ENABLED,
     IN_REQUIRES,
@@ -43,7 +43,7 @@ def _compiled() -> Any:
     _hot.configure(
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
-         torch.overrides.handle_torch_function.__code__, torch._C._len_torch_function_stack, pop, push,
+         torch.overrides.handle_torch_function.__code__, depth_of, pop, push,
          MEASURED, torch.strided),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
          OUT_REQUIRES_GRAD, LOOKED_AT, int(Leaf.IS_LEAF), int(Leaf.REQUIRES)),
