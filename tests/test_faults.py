@@ -24,7 +24,7 @@ from watched_program import Scaled, compiling, program  # noqa: E402
 import gradpm  # noqa: E402
 import gradpm.record  # noqa: E402
 import gradpm.trace  # noqa: E402
-from gradpm.record import hooks, threads  # noqa: E402
+from gradpm.record import hooks, hot, threads  # noqa: E402
 from gradpm.record.recorder import Recorder  # noqa: E402
 from gradpm.record.recording import end  # noqa: E402
 from gradpm.trace.model import Trace  # noqa: E402
@@ -118,6 +118,8 @@ class Calls:
     def _see(self, recording: Any) -> None:
         """What stands in for torch's functions now; then the end."""
         for *_, value in recording._recorder.patches._undo:
+            if value is hot.mode_off:
+                continue  # compiled: there is no function in Python that could fail
             function = getattr(value, "__func__", value)
             code = getattr(function, "__code__", None) or type(function).__call__.__code__
             self.doors.add(code)

@@ -104,10 +104,10 @@ raised(HotTap *self, PyObject *method, PyObject *func, PyObject *args, PyObject 
     PyErr_NormalizeException(&kind, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
-    PyObject *all[] = {(PyObject *)self, func, args, kwargs != NULL ? kwargs : Py_None, error, frame};
-    PyObject *told = PyObject_VectorcallMethod(method, all, 6, NULL);
+    PyObject *all[] = {func, args, kwargs != NULL ? kwargs : Py_None, error, frame};
+    int told = guarded(self, method, all, 5);
     Py_XDECREF(traceback);
-    if (told == NULL) { /* Ctrl-C, say */
+    if (told < 0) { /* Ctrl-C, say */
         PyObject *new_kind, *new_error, *new_traceback;
         PyErr_Fetch(&new_kind, &new_error, &new_traceback);
         PyErr_NormalizeException(&new_kind, &new_error, &new_traceback);
@@ -118,7 +118,6 @@ raised(HotTap *self, PyObject *method, PyObject *func, PyObject *args, PyObject 
         Py_XDECREF(error);
         return;
     }
-    Py_DECREF(told);
     PyErr_Restore(kind, error, PyException_GetTraceback(error));
 }
 
