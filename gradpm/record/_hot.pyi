@@ -5,4 +5,4 @@ from gradpm.record import plain
 class HotTap(plain.HotTap): ...
 
 def configure(types: tuple[Any, ...], questions: tuple[Any, ...], flags: tuple[int, ...]) -> None:
-    """Tell torch's types, Token and Lines; torch's questions; the flags, in `_hot.c`'s order."""
+    """Tell torch's types and ours, questions and flags, in the order of `native/module.c`."""

@@ -112,7 +112,6 @@ PyObject *scope_token(HotTap *self, PyObject *frame, PyObject *outer, PyObject *
 
 /* ops.c: 1: done; 0: not so plain; -1. */
 int is_alive(PyObject *reference, PyObject *object);
-int op_collect(HotTap *self, Inputs *in, PyObject *arg, int depth);
 int op_write(HotTap *self, PyObject *plan, PyObject *args, PyObject *kwargs, PyObject *result,
              const Place *place);
 int op_is_tame(long way, PyObject *args);

@@ -31,8 +31,8 @@ entry_of(HotTap *self, PyObject *tensor)
 }
 
 /* Note the tensors of an argument. */
-int
-op_collect(HotTap *self, Inputs *in, PyObject *arg, int depth)
+static int
+collect(HotTap *self, Inputs *in, PyObject *arg, int depth)
 {
     PyTypeObject *kind = Py_TYPE(arg);
     if (kind == Tensor || kind == Parameter) {
@@ -54,7 +54,7 @@ op_collect(HotTap *self, Inputs *in, PyObject *arg, int depth)
     in->like = 0;
     if (kind == &PyList_Type || PyTuple_Check(arg)) {
         for (Py_ssize_t at = 0; depth < DEEPEST && at < PySequence_Fast_GET_SIZE(arg); at++) {
-            int done = op_collect(self, in, PySequence_Fast_GET_ITEM(arg, at), depth + 1);
+            int done = collect(self, in, PySequence_Fast_GET_ITEM(arg, at), depth + 1);
             if (done < 1)
                 return done;
         }
@@ -162,11 +162,11 @@ collect_all(HotTap *self, Inputs *in, PyObject *args, PyObject *kwargs)
 {
     int done = 1;
     for (Py_ssize_t at = 0; done == 1 && at < PyTuple_GET_SIZE(args); at++)
-        done = op_collect(self, in, PyTuple_GET_ITEM(args, at), 0);
+        done = collect(self, in, PyTuple_GET_ITEM(args, at), 0);
     PyObject *key, *value;
     Py_ssize_t position = 0;
     while (done == 1 && kwargs != NULL && PyDict_Next(kwargs, &position, &key, &value))
-        done = op_collect(self, in, value, 0);
+        done = collect(self, in, value, 0);
     return done;
 }
 
