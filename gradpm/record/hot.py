@@ -1,4 +1,4 @@
-"""The op tap's hot path: compiled where that could be done, else in Python."""
+"""The hot path of the op tap and of the leaves: compiled where that could be done, else Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record import plain, rows
+from gradpm.record import known, plain, rows
 from gradpm.record.mode import depth_of, pop, push
 from gradpm.record.oprow import (
     GRAD_ENABLED,
@@ -27,7 +27,7 @@ from gradpm.record.plans import Plan
 from gradpm.record.quiet import MEASURED
 from gradpm.record.scopes import Calls
 from gradpm.record.stacks import Lines, Token
-from gradpm.trace.schema import COLUMNS, Leaf, Table
+from gradpm.trace.schema import COLUMNS, Table
 
 ASKED_FOR = "GRADPM_HOT_PATH"  # "python": not the compiled one, to compare or to rule it out
 
@@ -44,9 +44,10 @@ def _compiled() -> Any:
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
          torch.overrides.handle_torch_function.__code__, depth_of, pop, push,
-         MEASURED, torch.strided),
+         MEASURED, torch.strided, known.grad_of, known.look, known.state_of_odd),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
-         OUT_REQUIRES_GRAD, LOOKED_AT, int(Leaf.IS_LEAF), int(Leaf.REQUIRES)),
+         OUT_REQUIRES_GRAD, LOOKED_AT, known.IS_LEAF, known.REQUIRES, known.REACHED,
+         known.FRESH, known.HELD, known.UNSURE, known.BUFFER, known.NONE, known.FINITE),
     )  # fmt: skip
     return _hot
 
@@ -80,26 +81,22 @@ def _rows_of(module: Any) -> Any:
     return OpRows
 
 
-def look(tensor: Any) -> tuple[int, int, Any, int, int] | None:
-    """(flags, version, `.grad` or None, its version, its kind) of a leaf; None: ask in Python."""
-    return None
-
-
-def grad_of(tensor: Any) -> tuple[Any, int] | None:
-    """(`.grad` or None, its version) of a leaf; None: ask in Python."""
-    return None
-
-
 mode_off: Any = None  # see `native/mode.c`
 
 if TYPE_CHECKING:
+    from gradpm.record.known import Known as Known
+    from gradpm.record.known import all_finite as all_finite
+    from gradpm.record.known import begin as begin
+    from gradpm.record.known import end as end
     from gradpm.record.plain import HotTap as HotTap
     from gradpm.record.rows import OpRows as OpRows
 else:
     _module = _compiled()
     HotTap = _module.HotTap if _module is not None else plain.HotTap
     OpRows = _rows_of(_module) if _module is not None else rows.OpRows
+    _leaves = _module if _module is not None else known
+    Known, begin, end, all_finite = _leaves.Known, _leaves.begin, _leaves.end, _leaves.all_finite
     if _module is not None:
-        look, grad_of, mode_off = _module.look, _module.grad_of, _module.ModeOff
+        mode_off = _module.ModeOff
 
 is_compiled = HotTap is not plain.HotTap

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.measure import alike, state_of, unrecorded
-from gradpm.record.quiet import EXACT, version_of
+from gradpm.record.quiet import EXACT
 from gradpm.trace.schema import GradState
 
 if TYPE_CHECKING:
-    from gradpm.record.leaves import Dense, Leaves
+    from gradpm.record.known import Dense
+    from gradpm.record.leaves import Leaves
 
 MOST_WAITING = 4096  # calls; of older ones it is said that they were not read
 HALVES = (torch.float16, torch.bfloat16)  # whose squares overflow
@@ -51,7 +52,7 @@ class LateNorms:
         read = self._leaves.recorder.options.stats != "none"
         for indices in alike([grad for _, _, grad, _ in dense]):
             some = [dense[index] for index in indices]
-            items = [(known, version_of(tensor), flags) for known, tensor, _, flags in some]
+            items = [(known, version, flags) for known, version, _, flags in some]
             call = Waiting(backward, stack, items, None, None)
             grads = [grad for _, _, grad, _ in some]
             try:

@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record.hot import grad_of, look
-from gradpm.record.late import LateNorms, is_capturing, is_host
+from gradpm.record.hot import Known, all_finite, begin, end
+from gradpm.record.known import FINITE, HELD, IS_LEAF, REQUIRES, UNKNOWN, UNSURE, alive, is_plain
+from gradpm.record.late import LateNorms, is_capturing
 from gradpm.record.measure import norms_of, state_of, statistics
-from gradpm.record.quiet import (
-    EXACT,
-    MEASURED,
-    answers_itself,
-    is_leaf,
-    is_transformed,
-    quiet,
-    version_of,
-)
+from gradpm.record.quiet import is_leaf, is_transformed, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
 if TYPE_CHECKING:
+    from gradpm.record.known import Dense
     from gradpm.record.recorder import Recorder
 
 
 SHARED = -1
-# As plain numbers: to or two enums takes 2 us, and every leaf has several in each engine call.
-NONE, ZERO, FINITE = int(GradState.NONE), int(GradState.ZERO), int(GradState.FINITE)
-ALIVE, REQUIRES, IS_LEAF, REACHED = (
-    int(Leaf.ALIVE), int(Leaf.REQUIRES), int(Leaf.IS_LEAF), int(Leaf.REACHED),
-)  # fmt: skip
-FRESH, HELD, UNSURE, OPTIMIZED = (
-    int(Leaf.FRESH), int(Leaf.HELD), int(Leaf.UNSURE), int(Leaf.OPTIMIZED),
-)  # fmt: skip
-UNKNOWN = (0.0, 0, 0, -1.0)
-NO_GRAD, DENSE_HERE, DENSE_ELSEWHERE, OTHER_GRAD = range(4)  # kinds, see `native/leaf.c`
-
-
-@dataclass(slots=True)
-class Known:
-    """One leaf that the recorder follows."""
-
-    reference: Any
-    serial: int
-    kind: LeafKind
-    owner: int  # number of the thread that works with it, SHARED for several
-    flags: int = 0  # that do not change from call to call
-    grad_id: int = 0
-    grad_version: int = -1
-    held: int = 0  # Leaf.HELD or Leaf.UNSURE, as the engine started
-    after_id: int = 0  # of the .grad that the last engine call left
-    after_version: int = -1
-    is_zero: bool = False
-    was_zero: bool = False  # at any time
-    late: int = -1  # the call that left what the device has not told of yet
-
-
-Dense = tuple[Known, Any, Any, int]
-"""A leaf, its tensor, its dense gradient, the flags of its row."""
+ZERO = int(GradState.ZERO)
+ALIVE, OPTIMIZED = int(Leaf.ALIVE), int(Leaf.OPTIMIZED)
 
 
 class Leaves:
@@ -88,7 +50,7 @@ class Leaves:
             serial = identity.new_parameter(tensor) if parameter else identity.new(tensor)
         lasting = int(Leaf.PARAMETER) if kind is LeafKind.PARAMETER else 0
         owner = self.recorder.tap().number
-        self.known[serial] = Known(weakref.ref(tensor), serial, kind, owner, ALIVE | lasting)
+        self.known[serial] = Known(weakref.ref(tensor), serial, int(kind), owner, ALIVE | lasting)
         flags = lasting | (REQUIRES if tensor.requires_grad else 0)
         flags |= IS_LEAF if is_leaf(tensor) else 0
         spec = self.recorder.specs.of(tensor)
@@ -106,34 +68,15 @@ class Leaves:
             if known is not None:
                 known.owner = SHARED if known.owner in unsafe else number
 
-    def alive(self, unsafe: set[int]) -> list[tuple[Known, Any]]:
-        """The leaves that still live, less those of `unsafe` threads; the dead are forgotten."""
-        found = []
-        for serial, known in list(self.known.items()):
-            tensor = known.reference()
-            if tensor is None:
-                self.known.pop(serial, None)
-            elif known.kind is not LeafKind.BUFFER and known.owner not in unsafe:
-                found.append((known, tensor))
-        return found
+    def forget_dead(self) -> None:
+        """Keep nothing about leaves that are no more."""
+        alive(self.known, set())
 
     def before(self, unsafe: set[int]) -> list[tuple[Known, Any]]:
         """Note which gradient every leaf has as the engine starts."""
         if is_transformed():
             return []  # torch.func fills no .grad, and values cannot be read under it
-        living = self.alive(unsafe)
-        unsure: list[tuple[Known, Any]] = []
-        for known, tensor in living:
-            grad, version = grad_of(tensor) or _grad_of(tensor)
-            known.grad_id = id(grad) if grad is not None else 0
-            known.grad_version = version
-            known.held = 0
-            if grad is None:
-                continue
-            if known.grad_id == known.after_id and version == known.after_version:
-                known.held = UNSURE if known.late >= 0 else 0 if known.is_zero else HELD
-            else:
-                unsure.append((known, grad))
+        living, unsure = begin(self.known, unsafe)
         if unsure:
             self._settle(unsure)
         return living
@@ -166,43 +109,29 @@ class Leaves:
         Where a device would have to be waited for, only a `full` look waits. `stack` is the
         call's, for what is told late.
         """
-        dense: list[Dense] = []
-        late: list[Dense] = []
         self.newly_zero = False
-        self._written = []
-        for known, tensor in living:
-            asked, version, grad, grad_version, kind = look(tensor) or _look(tensor)
-            flags = known.flags | known.held | asked
-            if known.serial in reached:
-                flags |= REACHED
-            known.late = -1
-            if kind == NO_GRAD:
-                known.after_id, known.after_version = 0, -1
-                self._write(backward, known, version, NONE, flags)
-                continue
-            known.after_id, known.after_version = id(grad), grad_version
-            if known.after_id != known.grad_id or grad_version != known.grad_version:
-                flags |= FRESH
-            if kind == OTHER_GRAD:
-                sparse = not answers_itself(grad) and grad.is_sparse
-                state = GradState.SPARSE if sparse else GradState.UNREAD
-                self._write(backward, known, version, int(state), flags)
-                continue
-            kept = dense if full or kind == DENSE_HERE else late
-            kept.append((known, tensor, grad, flags))
-        bad = self._dense(backward, dense, full) if dense else False
+        written: list[Any] = []
+        self._written = written
+        dense, grads, late = end(living, reached, full, backward, written)
+        bad = False
+        if dense:
+            norms: list[float | None] = [None] * len(dense)
+            if self.recorder.options.stats != "none":
+                norms = norms_of(grads)
+            if full or not all_finite(dense, norms, backward, written):
+                bad = self._dense(backward, dense, norms, full)
         if late:
             self.late.ask(backward, stack, late)
-        self.grads.extend(self._written)
+        self.grads.extend(written)
         return bad
 
-    def _dense(self, backward: int, dense: list[Dense], full: bool) -> bool:
-        wanted = self.recorder.options.stats != "none"
-        norms = norms_of([grad for _, _, grad, _ in dense]) if wanted else [None] * len(dense)
+    def _dense(
+        self, backward: int, dense: list[Dense], norms: list[float | None], full: bool
+    ) -> bool:
         bad = False
-        for (known, tensor, grad, flags), norm in zip(dense, norms, strict=True):
+        for (known, version, grad, flags), norm in zip(dense, norms, strict=True):
             if not full and norm is not None and 0.0 < norm < math.inf:
-                self._write(backward, known, version_of(tensor), FINITE, flags, norm)
+                self._write(backward, known, version, FINITE, flags, norm)
                 continue
             state = state_of(norm)
             bad |= state in (GradState.NAN, GradState.INF)
@@ -215,7 +144,7 @@ class Leaves:
                 state = GradState.FINITE  # only the squares overflowed, or vanished
                 with quiet():
                     norm = stats[0] * float(torch.linalg.vector_norm(grad / stats[0]))
-            self._write(backward, known, version_of(tensor), int(state), flags, norm or 0.0, stats)
+            self._write(backward, known, version, int(state), flags, norm or 0.0, stats)
         return bad
 
     def _write(
@@ -236,7 +165,6 @@ class Leaves:
             known.is_zero = False
             if state == FINITE:
                 known.was_zero = False
-        version = version if version > 0 else 0
         self._written += (backward, known.serial, state, flags, version, norm, *stats)
 
     def write_late(
@@ -248,32 +176,10 @@ class Leaves:
             known.late, known.is_zero = -1, state == ZERO
         if state in (ZERO, FINITE):
             known.was_zero = state == ZERO
-        version = version if version > 0 else 0
         row = [backward, known.serial, int(state), flags, version, norm, *UNKNOWN]
         self.grads.extend(row)
         return due
 
 
-def _grad_of(tensor: Any) -> tuple[Any, int]:
-    """(`.grad` or None, its version) of any tensor."""
-    grad = tensor.grad if tensor.is_leaf or tensor.retains_grad else None
-    return grad, version_of(grad)
-
-
-def _look(tensor: Any) -> tuple[int, int, Any, int, int]:
-    """(flags, version, `.grad` or None, its version, its kind) of any tensor."""
-    flags = (IS_LEAF if tensor.is_leaf else 0) | (REQUIRES if tensor.requires_grad else 0)
-    grad, version = _grad_of(tensor)
-    kind = NO_GRAD if grad is None else OTHER_GRAD
-    if grad is not None and _plain(grad) and grad.layout is torch.strided and not grad.is_meta:
-        kind = DENSE_HERE if is_host(grad) else DENSE_ELSEWHERE
-    return flags, version_of(tensor), grad, version, kind
-
-
 def _can_be_read(grad: Any) -> bool:
-    return _plain(grad) and not grad.is_sparse and not is_capturing(grad)
-
-
-def _plain(grad: Any) -> bool:
-    """Whether norms can be taken without running a subclass's own code."""
-    return type(grad) in EXACT and not grad.is_nested and grad.dtype in MEASURED
+    return is_plain(grad) and not grad.is_sparse and not is_capturing(grad)

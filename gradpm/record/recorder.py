@@ -265,7 +265,7 @@ class Recorder(Beside):
         else:
             self.ops.clear()  # a worker that only loads data leaves nothing behind
         self.identity.prune()
-        self.leaves.alive(set())  # forgets the dead
+        self.leaves.forget_dead()
 
     def flush(self, *, force: bool = False) -> None:
         """Put everything into the file, if a second has passed since the last time."""

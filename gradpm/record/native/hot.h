@@ -73,6 +73,14 @@ typedef struct { /* where a call comes from */
     PyObject *stack, *scope, *stand;
 } Place;
 
+typedef struct { /* what a leaf answers */
+    long long flags, version, grad_version;
+    PyObject *grad; /* a new reference, None for none */
+    int kind;
+} Look;
+
+enum { NO_GRAD = 0, DENSE_HERE = 1, DENSE_ELSEWHERE = 2, OTHER_GRAD = 3 }; /* as in known.py */
+
 /* How a function is called that is in `plain`: what is to be asked before. */
 enum { AS_IS = 0, IF_TRACKED = 1, IF_DIVIDED = 2, IF_RAISED = 3, TAMED = 3, MAY_MUTATE = 8 };
 
@@ -81,8 +89,10 @@ extern PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth;
 extern PyObject *mode_pop, *mode_push;
 extern PyObject *measured, *strided;                           /* dtypes with norms; the layout */
+extern PyObject *grad_of_any, *look_at_any, *state_of_odd;     /* of known.py */
 extern long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT;
-extern long long IS_LEAF, REQUIRES;                            /* of leaf rows */
+extern long long IS_LEAF, REQUIRES, REACHED, FRESH, HELD, UNSURE; /* of rows about leaves */
+extern long long BUFFER, NONE, FINITE;                         /* a kind of leaf; states */
 extern Py_ssize_t lines_at, scope_at;                        /* slots of Token */
 extern Py_ssize_t sites_at, tokens_at, inner_at, code_at, calls_at; /* of Lines */
 extern Py_ssize_t ids_at, count_at, epoch_at;                  /* of Calls */
@@ -119,8 +129,14 @@ int op_is_tame(long way, PyObject *args);
 /* leaf.c */
 int ask(PyObject *tensor, PyObject *name);
 long long version_of(PyObject *tensor);
-PyObject *leaf_grad(PyObject *module, PyObject *tensor);
-PyObject *leaf_look(PyObject *module, PyObject *tensor);
+PyObject *leaf_grad(PyObject *tensor, long long *version);
+int leaf_look(PyObject *tensor, Look *seen);
+
+/* leaves.c */
+PyObject *leaves_type(void);
+PyObject *leaves_begin(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *leaves_end(PyObject *module, PyObject *args);
+PyObject *leaves_all_finite(PyObject *module, PyObject *args);
 
 /* mode.c */
 extern PyType_Spec mode_spec;

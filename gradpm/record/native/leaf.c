@@ -1,7 +1,5 @@
-/* What is asked of each leaf in each engine call. See `leaves.py`. */
+/* What is asked of one leaf. See `known.py`. */
 #include "hot.h"
-
-enum { NO_GRAD = 0, DENSE_HERE = 1, DENSE_ELSEWHERE = 2, OTHER_GRAD = 3 };
 
 /* A yes-or-no attribute of a tensor. */
 int
@@ -58,51 +56,85 @@ kind_of(PyObject *grad)
     return plain == 0 || odd ? OTHER_GRAD : here ? DENSE_HERE : DENSE_ELSEWHERE;
 }
 
-/* `grad_of(tensor)`: (its gradient or None, the gradient's version); None for a subclass. */
-PyObject *
-leaf_grad(PyObject *module, PyObject *tensor)
+/* The answer of a question in Python about a tensor whose own code may be asked. */
+static PyObject *
+asked(PyObject *question, PyObject *tensor, Py_ssize_t size)
 {
-    if (!is_exact(tensor))
-        Py_RETURN_NONE;
-    int is_leaf = ask(tensor, str_is_leaf);
-    PyObject *grad = is_leaf < 0 ? NULL : grad_of(tensor, is_leaf);
-    if (grad == NULL)
-        return NULL;
-    if (grad != Py_None && !is_exact(grad)) {
-        Py_DECREF(grad);
-        Py_RETURN_NONE;
+    PyObject *found = PyObject_CallOneArg(question, tensor);
+    if (found != NULL && (!PyTuple_CheckExact(found) || PyTuple_GET_SIZE(found) != size)) {
+        PyErr_SetString(PyExc_TypeError, "another answer was wanted");
+        Py_CLEAR(found);
     }
-    long long version = grad != Py_None ? version_of(grad) : -1;
-    if (PyErr_Occurred()) {
-        Py_DECREF(grad);
-        return NULL;
-    }
-    return Py_BuildValue("(NL)", grad, version);
+    return found;
 }
 
-/* `look(tensor)`: (flags, its version, its gradient or None, the gradient's version, the
- * gradient's kind); None where a subclass's own code would be asked.
- */
+/* The `.grad` of a tensor, or None, a new reference; and its version, -1 for none. */
 PyObject *
-leaf_look(PyObject *module, PyObject *tensor)
+leaf_grad(PyObject *tensor, long long *version)
+{
+    PyObject *grad = NULL;
+    int is_leaf = is_exact(tensor) ? ask(tensor, str_is_leaf) : 0;
+    if (is_exact(tensor) && is_leaf >= 0)
+        grad = grad_of(tensor, is_leaf);
+    if (PyErr_Occurred())
+        return NULL;
+    *version = -1;
+    if (grad == NULL || (grad != Py_None && !is_exact(grad))) {
+        Py_XDECREF(grad);
+        PyObject *found = asked(grad_of_any, tensor, 2);
+        if (found == NULL)
+            return NULL;
+        grad = Py_NewRef(PyTuple_GET_ITEM(found, 0));
+        *version = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 1));
+        Py_DECREF(found);
+    }
+    else if (grad != Py_None)
+        *version = version_of(grad);
+    if (PyErr_Occurred())
+        Py_CLEAR(grad);
+    return grad;
+}
+
+/* The same of any tensor, by the code in Python. */
+static int
+look_in_python(PyObject *tensor, Look *seen)
+{
+    PyObject *found = asked(look_at_any, tensor, 5);
+    if (found == NULL)
+        return -1;
+    seen->flags = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 0));
+    seen->version = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 1));
+    seen->grad = Py_NewRef(PyTuple_GET_ITEM(found, 2));
+    seen->grad_version = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 3));
+    seen->kind = (int)PyLong_AsLong(PyTuple_GET_ITEM(found, 4));
+    Py_DECREF(found);
+    if (!PyErr_Occurred())
+        return 0;
+    Py_CLEAR(seen->grad);
+    return -1;
+}
+
+/* All that is asked of a leaf; 0, or -1. `seen->grad` is a new reference. */
+int
+leaf_look(PyObject *tensor, Look *seen)
 {
     if (!is_exact(tensor))
-        Py_RETURN_NONE;
+        return look_in_python(tensor, seen);
     int is_leaf = ask(tensor, str_is_leaf);
     int requires = is_leaf < 0 ? -1 : ask(tensor, str_requires_grad);
-    PyObject *grad = requires < 0 ? NULL : grad_of(tensor, is_leaf);
-    if (grad == NULL)
-        return NULL;
-    int kind = NO_GRAD;
-    long long version = version_of(tensor), grad_version = -1;
-    if (grad != Py_None && !PyErr_Occurred()) {
-        kind = is_exact(grad) ? kind_of(grad) : OTHER_GRAD;
-        grad_version = is_exact(grad) && kind >= 0 ? version_of(grad) : -1;
+    seen->grad = requires < 0 ? NULL : grad_of(tensor, is_leaf);
+    if (seen->grad == NULL)
+        return -1;
+    if (seen->grad != Py_None && !is_exact(seen->grad)) {
+        Py_CLEAR(seen->grad);
+        return look_in_python(tensor, seen);
     }
-    if (PyErr_Occurred() || (grad != Py_None && !is_exact(grad))) {
-        Py_DECREF(grad);
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-    }
-    long long flags = (is_leaf ? IS_LEAF : 0) | (requires ? REQUIRES : 0);
-    return Py_BuildValue("(LLNLi)", flags, version, grad, grad_version, kind);
+    seen->flags = (is_leaf ? IS_LEAF : 0) | (requires ? REQUIRES : 0);
+    seen->kind = seen->grad != Py_None ? kind_of(seen->grad) : NO_GRAD;
+    seen->version = PyErr_Occurred() ? -1 : version_of(tensor);
+    seen->grad_version = PyErr_Occurred() || seen->grad == Py_None ? -1 : version_of(seen->grad);
+    if (!PyErr_Occurred())
+        return 0;
+    Py_CLEAR(seen->grad);
+    return -1;
 }

@@ -3,9 +3,9 @@
 
 PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *mode_pop,
-    *mode_push, *measured, *strided;
+    *mode_push, *measured, *strided, *grad_of_any, *look_at_any, *state_of_odd;
 long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT, IS_LEAF,
-    REQUIRES;
+    REQUIRES, REACHED, FRESH, HELD, UNSURE, BUFFER, NONE, FINITE;
 PyObject *op_tap;
 Py_ssize_t lines_at, scope_at, sites_at, tokens_at, inner_at, code_at, calls_at;
 Py_ssize_t ids_at, count_at, epoch_at;
@@ -48,33 +48,43 @@ find_slots(void)
     return 0;
 }
 
+#define COUNT_OF(array) ((Py_ssize_t)(sizeof(array) / sizeof((array)[0])))
+
 /* `configure(types, questions, flags)`: all of it is held for as long as the process lives. */
 static PyObject *
 configure(PyObject *module, PyObject *args)
 {
     PyTypeObject **types[] = {&Tensor, &Parameter, &ParameterList, &Token, &Lines, &Calls};
     PyObject **questions[] = {&grad_enabled, &inference_enabled, &sequence_number, &dispatch,
-                              &mode_depth, &mode_pop, &mode_push, &measured, &strided};
-    PyObject *given[2];
-    if (!PyArg_ParseTuple(args, "O!O!(LLLLLLLLLL)", &PyTuple_Type, &given[0], &PyTuple_Type,
-                          &given[1], &PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED,
-                          &LEAF, &NO_LEAF, &LOOKED_AT, &IS_LEAF, &REQUIRES))
+                              &mode_depth, &mode_pop, &mode_push, &measured, &strided,
+                              &grad_of_any, &look_at_any, &state_of_odd};
+    long long *flags[] = {&PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED, &LEAF,
+                          &NO_LEAF, &LOOKED_AT, &IS_LEAF, &REQUIRES, &REACHED, &FRESH, &HELD,
+                          &UNSURE, &BUFFER, &NONE, &FINITE};
+    PyObject *given[3];
+    if (!PyArg_ParseTuple(args, "O!O!O!", &PyTuple_Type, &given[0], &PyTuple_Type, &given[1],
+                          &PyTuple_Type, &given[2]))
         return NULL;
-    if (PyTuple_GET_SIZE(given[0]) != 6 || PyTuple_GET_SIZE(given[1]) != 9) {
-        PyErr_SetString(PyExc_TypeError, "six types and nine questions are wanted");
+    if (PyTuple_GET_SIZE(given[0]) != COUNT_OF(types) ||
+        PyTuple_GET_SIZE(given[1]) != COUNT_OF(questions) ||
+        PyTuple_GET_SIZE(given[2]) != COUNT_OF(flags)) {
+        PyErr_SetString(PyExc_TypeError, "other types, questions or flags are wanted");
         return NULL;
     }
-    for (int at = 0; at < 6; at++)
+    for (Py_ssize_t at = 0; at < COUNT_OF(types); at++)
         *types[at] = (PyTypeObject *)Py_NewRef(PyTuple_GET_ITEM(given[0], at));
-    for (int at = 0; at < 9; at++)
+    for (Py_ssize_t at = 0; at < COUNT_OF(questions); at++)
         *questions[at] = Py_NewRef(PyTuple_GET_ITEM(given[1], at));
-    return find_slots() < 0 ? NULL : Py_NewRef(Py_None);
+    for (Py_ssize_t at = 0; at < COUNT_OF(flags); at++)
+        *flags[at] = PyLong_AsLongLong(PyTuple_GET_ITEM(given[2], at));
+    return PyErr_Occurred() || find_slots() < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef functions[] = {
     {"configure", configure, METH_VARARGS, "Tell torch's types and questions, and the flags."},
-    {"look", leaf_look, METH_O, "(flags, version, grad, grad's version and kind) of a leaf."},
-    {"grad_of", leaf_grad, METH_O, "(grad, its version) of a leaf."},
+    {"begin", (PyCFunction)(void (*)(void))leaves_begin, METH_FASTCALL, "See known.begin."},
+    {"end", leaves_end, METH_VARARGS, "See known.end."},
+    {"all_finite", leaves_all_finite, METH_VARARGS, "See known.all_finite."},
     {NULL},
 };
 
@@ -104,7 +114,8 @@ PyInit__hot(void)
     PyObject *module = PyModule_Create(&definition);
     if (module != NULL && (add_type(module, &buffer_spec, "OpBuffer") < 0 ||
                            add_type(module, &tap_spec, "HotTap") < 0 ||
-                           add_type(module, &mode_spec, "ModeOff") < 0))
+                           add_type(module, &mode_spec, "ModeOff") < 0 ||
+                           PyModule_AddObject(module, "Known", leaves_type()) < 0))
         Py_CLEAR(module);
     return module;
 }
