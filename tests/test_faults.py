@@ -32,7 +32,7 @@ from gradpm.trace.model import Trace  # noqa: E402
 BRIDGES = {
     # Carry the program's own call, with nothing of gradpm's above them:
     "tap.OpTap.__torch_function__", "tap.OpTap.otherwise", "tap.OpTap.passed", "tap.OpTap.called",
-    "backward.EngineTap.run", "tracebacks.Stands.call", "tracebacks.Stands.call_unseen",
+    "backward.standing_in.<locals>._engine_run_backward", "tracebacks.Stands.call", "tracebacks.Stands.call_unseen",
     "threads._enter.<locals>.told", "compiling.Compiling._enter", "compiling.Compiling._leave",
     "compiling.Compiling._step_aside.<locals>.<lambda>", "compiling._nothing", "aside._step.<locals>.step", "modes.suspended", "modes._without.<locals>.call",
     # Are the guard itself:

@@ -39,6 +39,8 @@ def hold(nodes: list[Any], edges: list[list[tuple[int, int]]], leaves: dict[int,
 
 def let_go() -> None:
     """Free what only we still hold, from the losses down: each frees the way to the next."""
+    if not _held:
+        return
     kept = []
     while _held:
         node = _held.pop()

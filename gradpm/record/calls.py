@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from gradpm.record.late import is_capturing, is_host
-from gradpm.record.quiet import is_transformed
 from gradpm.trace.schema import Call
 
+Tensor = torch.Tensor
 # As plain numbers: two enums or-ed take 2 us, and every engine call has several.
 GRAD_CALL, CREATE = int(Call.GRAD_CALL), int(Call.CREATE)
 RETAIN, INPUTS, NO_GRAPH = int(Call.RETAIN), int(Call.INPUTS), int(Call.NO_GRAPH)
@@ -20,37 +20,30 @@ def roots_of(t_outputs: Any) -> list[Any]:
     return list(t_outputs) if isinstance(t_outputs, (tuple, list)) else [t_outputs]
 
 
-def is_tracing(t_outputs: Any) -> bool:
+def is_tracing(roots: list[Any]) -> bool:
     """Whether torch.compile is calling the engine on stand-ins: no backward of the user's."""
-    outputs = t_outputs if isinstance(t_outputs, (tuple, list)) else (t_outputs,)
-    if len(outputs) == 1 and type(outputs[0]) is torch.Tensor:
+    if len(roots) == 1 and type(roots[0]) is Tensor:
         return False
-    return any(type(output).__name__ in ("FunctionalTensor", "FakeTensor") for output in outputs)
+    return any(type(root).__name__ in ("FunctionalTensor", "FakeTensor") for root in roots)
 
 
-def arguments_of(args: Any, kwargs: Any) -> dict[str, Any]:
-    """The call's arguments by the names that torch gives them."""
-    names = ("grad_tensors", "keep_graph", "create_graph", "inputs")
-    found: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
-    inputs = found.get("inputs") or ()
-    found["inputs"] = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-    return found
-
-
-def flags_of(call: dict[str, Any], roots: list[Any]) -> int:
-    """What the arguments alone say of a call."""
-    flags = 0
-    if not call.get("accumulate_grad", False):
-        flags |= GRAD_CALL
-    if call.get("keep_graph"):
+def asked_of(args: Any, kwargs: Any, roots: list[Any]) -> tuple[int, Any]:
+    """(flags, the inputs) of a call with these arguments beside its roots."""
+    keep, create, inputs = [*args[1:], None, None, None][:3]
+    flags = 0 if kwargs.get("accumulate_grad") else GRAD_CALL
+    if keep or kwargs.get("keep_graph"):
         flags |= RETAIN
-    if call.get("create_graph"):
+    if create or kwargs.get("create_graph"):
         flags |= CREATE
-    if call["inputs"]:
+    inputs = inputs or kwargs.get("inputs")
+    if inputs:
         flags |= INPUTS
-    if all(isinstance(root, torch.Tensor) and not root.requires_grad for root in roots):
+    for root in roots:
+        if root.requires_grad if isinstance(root, Tensor) else True:
+            break
+    else:
         flags |= NO_GRAPH
-    return flags
+    return flags, inputs if isinstance(inputs, (tuple, list)) else (inputs,) if inputs else ()
 
 
 def loss_of(roots: list[Any], *, wait: bool) -> tuple[float, bool]:
@@ -61,9 +54,7 @@ def loss_of(roots: list[Any], *, wait: bool) -> tuple[float, bool]:
     if len(roots) != 1:
         return 0.0, False
     root = roots[0]
-    if type(root) is not torch.Tensor or is_transformed():
-        return 0.0, False
-    if root.numel() != 1 or not root.is_floating_point():
+    if type(root) is not Tensor or root.numel() != 1 or not root.is_floating_point():
         return 0.0, False
     if root.layout is not torch.strided or root.is_meta or not (wait or is_host(root)):
         return 0.0, False
@@ -72,4 +63,4 @@ def loss_of(roots: list[Any], *, wait: bool) -> tuple[float, bool]:
 
 def is_blind(roots: list[Any]) -> bool:
     """Whether nothing may be read meanwhile: a device is capturing what it is given."""
-    return any(isinstance(root, torch.Tensor) and is_capturing(root) for root in roots)
+    return any(isinstance(root, Tensor) and is_capturing(root) for root in roots)

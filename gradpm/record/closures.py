@@ -43,6 +43,8 @@ class Closure:
 def code_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> CodeType | None:
     """The code that the closure of a step runs in, if there is one; `args[0]` is the optimizer."""
     closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+    if closure is None:
+        return None
     for _ in range(8):  # partials of partials
         inner = getattr(closure, "func", None)
         if inner is None or getattr(closure, "__code__", None) is not None:

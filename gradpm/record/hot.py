@@ -44,7 +44,7 @@ def _compiled() -> Any:
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
          torch.overrides.handle_torch_function.__code__, depth_of, pop, push,
-         MEASURED, torch.strided, known.grad_of, known.look, known.state_of_odd),
+         MEASURED, torch.strided, torch.float32, known.grad_of, known.look, known.state_of_odd),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
          OUT_REQUIRES_GRAD, LOOKED_AT, known.IS_LEAF, known.REQUIRES, known.REACHED,
          known.FRESH, known.HELD, known.UNSURE, known.BUFFER, known.NONE, known.FINITE),

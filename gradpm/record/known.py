@@ -50,7 +50,7 @@ Dense = tuple[Known, int, Any, int]
 """A leaf, its version counter, its dense gradient, the flags of its row."""
 
 
-def alive(leaves: dict[int, Known], unsafe: set[int]) -> list[tuple[Known, Any]]:
+def alive(leaves: dict[int, Known], unsafe: set[int] | frozenset[int]) -> list[tuple[Known, Any]]:
     """The leaves that still live, less those of `unsafe` threads; the dead are forgotten."""
     found = []
     for serial, known in list(leaves.items()):
@@ -63,7 +63,7 @@ def alive(leaves: dict[int, Known], unsafe: set[int]) -> list[tuple[Known, Any]]
 
 
 def begin(
-    leaves: dict[int, Known], unsafe: set[int]
+    leaves: dict[int, Known], unsafe: set[int] | frozenset[int]
 ) -> tuple[list[tuple[Known, Any]], list[tuple[Known, Any]]]:
     """Note which gradient every leaf has as the engine starts.
 
@@ -88,10 +88,11 @@ def begin(
 
 def end(
     living: list[tuple[Known, Any]], reached: set[int], full: bool, backward: int, rows: list[Any]
-) -> tuple[list[Dense], list[Any], list[Dense]]:
-    """Note which gradient the engine has left, and write the rows of those without a norm.
+) -> tuple[list[Dense], list[float | None], list[Dense]]:
+    """Note which gradient the engine has left, and write the rows of those that have no norm.
 
-    (those to be measured now, their gradients, those that a device must be waited for)
+    (those to be looked at now, their norms as far as they are known, those that a device
+    must be waited for)
     """
     dense: list[Dense] = []
     late: list[Dense] = []
@@ -115,7 +116,7 @@ def end(
             continue
         kept = dense if full or kind == DENSE_HERE else late
         kept.append((known, version, grad, flags))
-    return dense, [grad for _, _, grad, _ in dense], late
+    return dense, [None] * len(dense), late
 
 
 def all_finite(

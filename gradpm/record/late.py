@@ -71,6 +71,8 @@ class LateNorms:
     def read(self, *, wait: bool = False) -> None:
         """Write the rows of all calls that the device has done; at the end `wait` for the rest."""
         waiting = self._waiting
+        if not waiting:
+            return
         while waiting and (wait or is_done(waiting[0].done)):
             self._write(waiting.popleft())
         while len(waiting) > MOST_WAITING:
@@ -91,7 +93,7 @@ class LateNorms:
         for (known, version, flags), (state, norm) in zip(call.items, told, strict=True):
             due |= self._leaves.write_late(call.backward, known, version, state, flags, norm)
         if due:
-            self._leaves.recorder.engine.suspects.add(call.stack)
+            self._leaves.recorder.engine.fullness.suspects.add(call.stack)
 
 
 def judged(norm: float, largest: float) -> tuple[int, float]:

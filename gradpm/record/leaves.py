@@ -12,7 +12,7 @@ from gradpm.record.hot import Known, all_finite, begin, end
 from gradpm.record.known import FINITE, HELD, IS_LEAF, REQUIRES, UNKNOWN, UNSURE, alive, is_plain
 from gradpm.record.late import LateNorms, is_capturing
 from gradpm.record.measure import norms_of, state_of, statistics
-from gradpm.record.quiet import is_leaf, is_transformed, quiet
+from gradpm.record.quiet import is_leaf, quiet
 from gradpm.record.rows import Rows
 from gradpm.trace.schema import GradState, Leaf, LeafKind, Table
 
@@ -37,6 +37,7 @@ class Leaves:
         self.newly_zero = False  # in the last engine call, for the first time for some leaf
         self.late = LateNorms(self)
         self._settled = 0
+        self._measures = recorder.options.stats != "none"
         self._written: list[Any] = []  # GRAD rows of the call that has just ended
 
     def add(self, tensor: Any, stack: int, kind: LeafKind, *, serial: int = 0) -> int:
@@ -61,7 +62,7 @@ class Leaves:
         """An optimizer has this leaf."""
         self.known[serial].flags |= OPTIMIZED
 
-    def own(self, reached: set[int], number: int, unsafe: set[int]) -> None:
+    def own(self, reached: set[int], number: int, unsafe: set[int] | frozenset[int]) -> None:
         """A thread's engine call reaches these leaves: they are its own from now on."""
         for serial in reached:
             known = self.known.get(serial)
@@ -72,10 +73,8 @@ class Leaves:
         """Keep nothing about leaves that are no more."""
         alive(self.known, set())
 
-    def before(self, unsafe: set[int]) -> list[tuple[Known, Any]]:
+    def before(self, unsafe: set[int] | frozenset[int]) -> list[tuple[Known, Any]]:
         """Note which gradient every leaf has as the engine starts."""
-        if is_transformed():
-            return []  # torch.func fills no .grad, and values cannot be read under it
         living, unsure = begin(self.known, unsafe)
         if unsure:
             self._settle(unsure)
@@ -86,7 +85,7 @@ class Leaves:
         self._settled += 1
         count = self._settled
         looked = count <= 16 or not count & (count - 1)  # ever more rarely: it costs a norm
-        looked = looked and self.recorder.options.stats != "none"
+        looked = looked and self._measures
         dense = [pair for pair in unsure if looked and _can_be_read(pair[1])]
         norms = norms_of([grad for _, grad in dense])
         for known, _ in unsure:
@@ -112,18 +111,26 @@ class Leaves:
         self.newly_zero = False
         written: list[Any] = []
         self._written = written
-        dense, grads, late = end(living, reached, full, backward, written)
+        dense, norms, late = end(living, reached, full, backward, written)
         bad = False
         if dense:
-            norms: list[float | None] = [None] * len(dense)
-            if self.recorder.options.stats != "none":
-                norms = norms_of(grads)
+            if None in norms or not self._measures:
+                norms = self._measured(dense, norms)
             if full or not all_finite(dense, norms, backward, written):
                 bad = self._dense(backward, dense, norms, full)
         if late:
             self.late.ask(backward, stack, late)
         self.grads.extend(written)
         return bad
+
+    def _measured(self, dense: list[Dense], norms: list[float | None]) -> list[float | None]:
+        """These norms, and torch's of the gradients that are missing; none if none are wanted."""
+        if not self._measures:
+            return [None] * len(dense)
+        missing = [at for at, norm in enumerate(norms) if norm is None]
+        for at, norm in zip(missing, norms_of([dense[at][2] for at in missing]), strict=True):
+            norms[at] = norm
+        return norms
 
     def _dense(
         self, backward: int, dense: list[Dense], norms: list[float | None], full: bool

@@ -56,7 +56,7 @@ class OpWriter(StackedMode):
         self.running: list[Any] = []  # engine calls under way in this thread
         self.rows = recorder.ops
         self.plans = recorder.plans
-        self.plain = recorder.plain
+        self.plain, self.passing = recorder.plain, recorder.passing
         self.stands = recorder.stands
         self.optim = recorder.optim_codes
         self.own_codes, self.lines = recorder.stacks.own, recorder.stacks.lines

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record import amp, compiling, frames, modes, onlookers, stepping, threads
+from gradpm.record.backward import standing_in
 from gradpm.record.locks import LOCK
 from gradpm.record.plans import Plan
 from gradpm.record.tracebacks import strip
@@ -65,7 +66,6 @@ class Patches:
         self._lifted = 0
         self._hooks: list[tuple[Any, int, Any]] = []  # of ours, while lifted
         self.handles: list[Any] = []
-        self.run_backward: Any = None  # torch's own
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Put `value` where `owner.name` was."""
@@ -153,19 +153,10 @@ class Patches:
     def _engine(self) -> None:
         import torch.autograd.graph
 
-        recorder = self.recorder
-        original = self.run_backward = torch.autograd.graph._engine_run_backward
-
-        @functools.wraps(original)
-        def _engine_run_backward(t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                return recorder.engine.run(t_outputs, *args, **kwargs)
-            except BaseException as error:
-                strip(error)
-                raise
-
-        self.set(torch.autograd.graph, "_engine_run_backward", _engine_run_backward)
-        self.set(torch.autograd, "_engine_run_backward", _engine_run_backward)
+        original = torch.autograd.graph._engine_run_backward
+        stand_in = standing_in(self.recorder, original)
+        self.set(torch.autograd.graph, "_engine_run_backward", stand_in)
+        self.set(torch.autograd, "_engine_run_backward", stand_in)
         self._first_gradients()
 
     def _first_gradients(self) -> None:

@@ -42,6 +42,7 @@ class HotTap:
     recorder: Any
     plain: dict[Any, tuple[int, bool, int]]
     plans: dict[Any, Decision]
+    passing: dict[int, Any]
     known: dict[int, tuple[Any, int, int]]
     specs: dict[Any, int]
     floating: set[int]

@@ -64,6 +64,7 @@ class Recorder(Beside):
         self.plans: dict[Any, Decision] = {}
         # functions that are mostly only to be written down: (name, whether it KEEPS, its Way)
         self.plain: dict[Any, tuple[int, bool, int]] = {}
+        self.passing: dict[int, Any] = {}  # those that leave no row and are hashed in Python, by id
         self.ops = OpRows()
         self.is_root = True  # the process that `gradpm run` started, or a recording's own
         self.always_writes = False  # a recording in a program is a file, whatever was in it
@@ -169,7 +170,6 @@ class Recorder(Beside):
         for function in (
             HotTap.__torch_function__, OpTap.otherwise, OpTap.keep, OpTap.refused,
             OpTap.now_and_then, OpTap.row, OpTap.passed, OpTap.called,
-            EngineTap.run,
             EngineTap.begin, EngineTap.end, EngineTap.differentiated, Recorder.guard,
             Recorder.lightly,
         ):  # fmt: skip
@@ -251,7 +251,7 @@ class Recorder(Beside):
     def ops_so_far(self) -> int:
         """The id that the next op will have, or one less."""
         last = self.last_op
-        for tap in tuple(self._taps.values()):
+        for tap in self._taps.copy().values():
             if tap.last_op > last:
                 last = tap.last_op
         return last + 1

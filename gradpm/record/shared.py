@@ -42,6 +42,7 @@ class Shared:
     singular: Singular
     ops: OpRows
     plain: dict[Any, tuple[int, bool, int]]
+    passing: dict[int, Any]
     changes: Rows
     events: Rows
     meta: Rows

@@ -156,6 +156,8 @@ class OpTap(HotTap, OpWriter):
         plan = (int(how), self.recorder.strings.id(name), name, -1 if way is None else int(way))
         if len(self.plans) < MOST_PLANS and is_lasting(func):
             self.plans[func] = plan
+            if how is Plan.PASS and isinstance(type(func).__hash__, FunctionType):
+                self.passing[id(func)] = func
         return plan
 
     def raised(

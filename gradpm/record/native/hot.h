@@ -55,7 +55,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *recorder, *plain, *plans, *known, *specs, *floating, *rows, *closures, *values;
+    PyObject *recorder, *plain, *plans, *passing, *known, *specs, *floating, *rows, *closures, *values;
     PyObject *own_codes, *lines, *scopes, *module_ids, *call_impl, *next_op;
     PyObject *next_serial;
     long long place, last_op;
@@ -88,7 +88,7 @@ enum { AS_IS = 0, IF_TRACKED = 1, IF_DIVIDED = 2, IF_RAISED = 3, TAMED = 3, MAY_
 extern PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth;
 extern PyObject *mode_pop, *mode_push;
-extern PyObject *measured, *strided;                           /* dtypes with norms; the layout */
+extern PyObject *measured, *strided, *single;                  /* dtypes with norms; a layout; float32 */
 extern PyObject *grad_of_any, *look_at_any, *state_of_odd;     /* of known.py */
 extern long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT;
 extern long long IS_LEAF, REQUIRES, REACHED, FRESH, HELD, UNSURE; /* of rows about leaves */
@@ -103,7 +103,8 @@ extern PyObject *op_tap;  /* what a fault in here is in */
 #define NAMES(X) \
     X(requires_grad) X(is_leaf) X(shape) X(dtype) X(device) X(_version) X(f_trace) X(place) \
     X(otherwise) X(keep) X(refused) X(went_by) X(now_and_then) X(guard) X(out) \
-    X(epoch) X(f_locals) X(self) X(grad) X(retains_grad) X(layout) X(is_nested) X(is_meta) X(is_cpu)
+    X(epoch) X(f_locals) X(self) X(grad) X(retains_grad) X(layout) X(is_nested) X(is_meta) X(is_cpu) \
+    X(numel) X(is_contiguous) X(data_ptr)
 #define DECLARE(word) extern PyObject *str_##word;
 NAMES(DECLARE)
 #undef DECLARE
@@ -131,6 +132,9 @@ int ask(PyObject *tensor, PyObject *name);
 long long version_of(PyObject *tensor);
 PyObject *leaf_grad(PyObject *tensor, long long *version);
 int leaf_look(PyObject *tensor, Look *seen);
+
+/* norm.c */
+PyObject *norm_here(PyObject *grad);
 
 /* leaves.c */
 PyObject *leaves_type(void);

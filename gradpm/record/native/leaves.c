@@ -187,8 +187,11 @@ end_one(Known *self, const Look *seen, long long flags, int full, long long back
         return number < 0 ? -1 : write_row(rows, backward, self, number, flags, version, NULL);
     }
     int here = full || seen->kind == DENSE_HERE;
-    if (here && PyList_Append(kept[1], seen->grad) < 0)
-        return -1;
+    if (here) {
+        PyObject *norm = seen->kind == DENSE_HERE ? norm_here(seen->grad) : Py_NewRef(Py_None);
+        if (append(kept[1], norm) < 0)
+            return -1;
+    }
     return append(kept[here ? 0 : 2], Py_BuildValue("(OLOL)", self, version, seen->grad, flags));
 }
 
@@ -211,7 +214,7 @@ end_any(PyObject *pair, PyObject *reached, int full, long long backward, PyObjec
     return done;
 }
 
-/* `end(living, reached, full, backward, rows)`: (those to be measured, their gradients, late). */
+/* `end(living, reached, full, backward, rows)`: (those to be looked at, their norms, late). */
 PyObject *
 leaves_end(PyObject *module, PyObject *args)
 {

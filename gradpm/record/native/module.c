@@ -3,7 +3,7 @@
 
 PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *mode_pop,
-    *mode_push, *measured, *strided, *grad_of_any, *look_at_any, *state_of_odd;
+    *mode_push, *measured, *strided, *single, *grad_of_any, *look_at_any, *state_of_odd;
 long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT, IS_LEAF,
     REQUIRES, REACHED, FRESH, HELD, UNSURE, BUFFER, NONE, FINITE;
 PyObject *op_tap;
@@ -56,7 +56,7 @@ configure(PyObject *module, PyObject *args)
 {
     PyTypeObject **types[] = {&Tensor, &Parameter, &ParameterList, &Token, &Lines, &Calls};
     PyObject **questions[] = {&grad_enabled, &inference_enabled, &sequence_number, &dispatch,
-                              &mode_depth, &mode_pop, &mode_push, &measured, &strided,
+                              &mode_depth, &mode_pop, &mode_push, &measured, &strided, &single,
                               &grad_of_any, &look_at_any, &state_of_odd};
     long long *flags[] = {&PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED, &LEAF,
                           &NO_LEAF, &LOOKED_AT, &IS_LEAF, &REQUIRES, &REACHED, &FRESH, &HELD,

@@ -136,6 +136,27 @@ called(PyObject *func, PyObject *args, PyObject *kwargs, const Place *place)
     return result;
 }
 
+/* Whether a function leaves no row and is slow to look up: its hash is computed in Python. */
+static int
+is_passing(HotTap *self, PyObject *func)
+{
+    if (!PyType_HasFeature(Py_TYPE(func), Py_TPFLAGS_HEAPTYPE))
+        return 0;
+    PyObject *id = PyLong_FromVoidPtr(func);
+    int found = id == NULL ? -1 : PyDict_Contains(self->passing, id);
+    Py_XDECREF(id);
+    return found;
+}
+
+static PyObject *
+passed(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
+{
+    PyObject *result = PyObject_Call(func, args, kwargs);
+    if (result == NULL)
+        raised(self, str_went_by, func, args, kwargs, frame);
+    return result;
+}
+
 /* What is not plain, or not known to be. */
 static PyObject *
 otherwise(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
@@ -143,12 +164,8 @@ otherwise(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObje
     PyObject *plan = PyDict_GetItemWithError(self->plans, func);
     if (plan == NULL)
         PyErr_Clear(); /* it cannot be hashed, perhaps */
-    else if (PyLong_AsLongLong(PyTuple_GET_ITEM(plan, 0)) == PASS) {
-        PyObject *result = PyObject_Call(func, args, kwargs);
-        if (result == NULL)
-            raised(self, str_went_by, func, args, kwargs, frame);
-        return result;
-    }
+    else if (PyLong_AsLongLong(PyTuple_GET_ITEM(plan, 0)) == PASS)
+        return passed(self, func, args, kwargs, frame);
     PyObject *all[] = {(PyObject *)self, func, args, kwargs != NULL ? kwargs : Py_None, frame};
     return PyObject_VectorcallMethod(str_otherwise, all, 5, NULL);
 }
@@ -204,6 +221,8 @@ is_users(void)
 static PyObject *
 run(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
 {
+    if (is_passing(self, func) == 1)
+        return passed(self, func, args, kwargs, frame);
     PyObject *plan = Py_XNewRef(PyDict_GetItemWithError(self->plain, func));
     long way = plan != NULL ? way_of(self, plan, args, kwargs) : -1;
     if (way < 0) {
@@ -275,7 +294,7 @@ torch_function(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject
 /* -- the type ---------------------------------------------------------------------------- */
 
 #define HELD(X) \
-    X(recorder) X(plain) X(plans) X(known) X(specs) X(floating) X(rows) X(closures) X(values) \
+    X(recorder) X(plain) X(plans) X(passing) X(known) X(specs) X(floating) X(rows) X(closures) X(values) \
     X(own_codes) X(lines) X(scopes) X(module_ids) X(call_impl) X(next_op) X(next_serial)
 
 static int
