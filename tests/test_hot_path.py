@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from array import array
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 from launching import GRADPM, ROOT, execute
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from gradpm.record import hot
-from gradpm.record.rows import OpRows
-from gradpm.trace.model import Trace
-from gradpm.trace.schema import COLUMNS, Table
+from gradpm.record import hot, known  # noqa: E402
+from gradpm.record.rows import OpRows  # noqa: E402
+from gradpm.trace.model import Trace  # noqa: E402
+from gradpm.trace.schema import COLUMNS, LeafKind, Table  # noqa: E402
 
 compiled = pytest.mark.skipif(not hot.is_compiled, reason="nothing is compiled: no compiler here")
 SCRIPTS = [
@@ -23,6 +24,8 @@ SCRIPTS = [
     "tests/scripts/loops/stepped_twice.py",
 ]
 TIMED = {"ns"}
+TENSOR = int(LeafKind.TENSOR)
+ROUNDED = {"norm"}  # summed up in another order
 SAID_ONCE = (Table.META, Table.STRING)  # the time of day is among them
 
 
@@ -50,7 +53,9 @@ def test_both_write_the_same_rows(script: str, tmp_path: Path) -> None:
     expected, found = (tables(tmp_path / path / "t.gpm") for path in told)
     assert len(expected[Table.OP]["id"]) >= 5
     for table, columns in expected.items():
-        assert found[table] == columns, table.name
+        for name, values in columns.items():
+            wanted = pytest.approx(values, rel=1e-6) if name in ROUNDED else values
+            assert found[table][name] == wanted, (table.name, name)
 
 
 @compiled
@@ -163,3 +168,67 @@ def test_what_is_odd_goes_as_without_gradpm(case: str, path: str, tmp_path: Path
     (tmp_path / "t.py").write_text("import torch\nx = torch.ones(2)\n" + text)
     ran = execute([*GRADPM, "run", "t.py"], tmp_path, GRADPM_HOT_PATH=path)
     assert (ran.status, ran.out) == (0, expected), ran.err
+
+
+def norms_seen(module: Any, *grads: Any) -> list[float | None]:
+    """What the end of an engine call tells of leaves with these gradients."""
+    living = []
+    for number, grad in enumerate(grads, 1):
+        leaf = torch.zeros(grad.shape, dtype=grad.dtype, requires_grad=True)
+        leaf.grad = grad
+        living.append((module.Known(weakref.ref(leaf), -number, TENSOR, 0, 0), leaf))
+    _, norms, late = module.end(living, set(), False, 0, [])
+    assert not late
+    return list(norms)
+
+
+@compiled
+@pytest.mark.parametrize("count", [1, 7, 511, 512, 513, 4096, 1 << 15])
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30, 3e38, 1e-44, 0.0])
+def test_a_small_gradient_is_measured_where_it_lies(count: int, scale: float) -> None:
+    grad = torch.randn(count, generator=torch.Generator().manual_seed(count)).clamp(-1, 1) * scale
+    (norm,) = norms_seen(hot, grad)
+    assert norm == pytest.approx(float(torch.linalg.vector_norm(grad.double())), rel=1e-6)
+
+
+@compiled
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("at", [0, 600, 1023, 1024])
+def test_one_bad_number_shows_in_the_norm(bad: float, at: int) -> None:
+    grad = torch.zeros(1025)
+    grad[at] = bad
+    (norm,) = norms_seen(hot, grad)
+    assert norm is not None
+    assert not norm < float("inf")
+
+
+@compiled
+def test_other_gradients_are_left_to_torch() -> None:
+    grads = [
+        torch.ones((1 << 15) + 1), torch.ones(4, 4).t()[:, :2], torch.ones(3, dtype=torch.float64),
+        torch.ones(3, dtype=torch.bfloat16), torch.ones(3, dtype=torch.complex64), torch.ones(0),
+    ]  # fmt: skip
+    assert norms_seen(hot, *grads) == norms_seen(known, *grads) == [None] * len(grads)
+
+
+@pytest.mark.parametrize("module", [hot, known], ids=["hot", "python"])
+def test_leaves_that_are_dead_or_a_subclass(module: Any) -> None:
+    class Mine(torch.Tensor):
+        pass
+
+    dead, alive = torch.ones(2, requires_grad=True), torch.ones(2).as_subclass(Mine)
+    alive.requires_grad_()
+    alive.grad = torch.ones(2)
+    followed = {-1: (dead, TENSOR), -2: (alive, TENSOR), -3: (torch.ones(2), known.BUFFER)}
+    leaves = {
+        at: module.Known(weakref.ref(one), at, kind, 0, 0) for at, (one, kind) in followed.items()
+    }
+    del followed, dead
+    living, unsure = module.begin(leaves, set())
+    assert [one.serial for one, _ in living] == [-2] == [one.serial for one, _ in unsure]
+    assert sorted(leaves) == [-2]
+    rows: list[Any] = []
+    dense, _, late = module.end(living, {-2}, False, 5, rows)
+    assert not late
+    assert len(dense) + len(rows) // 10 == 1
+    assert module.begin(leaves, {0}) == ([], [])
