@@ -36,6 +36,11 @@ class Beside(Values):
             source = self.identity.find(data)
             self.left.rows.add(op, source, serial, LinkHow.WRAP)
 
+    def raised(self, name: str, args: Any, error: BaseException, frame: Any) -> None:
+        """A function of this name, which no mode sees, has raised."""
+        plan = (Plan.OP, self.strings.id(name), name)
+        self.tap().raised(plan, args, None, error, frame)
+
     def variable(self, made: Any, args: Any, frame: Any) -> None:
         """`Variable(data)` was called."""
         plan = (Plan.OP, self.strings.id("Variable"), "Variable")

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gradpm.record import amp, compiling, frames, modes, onlookers, stepping, threads
+from gradpm.record import amp, compiling, frames, making, modes, onlookers, stepping, threads
 from gradpm.record.backward import standing_in
 from gradpm.record.locks import LOCK
-from gradpm.record.plans import Plan
 from gradpm.record.tracebacks import strip
 from gradpm.record.within import within
 from gradpm.trace.schema import Op
@@ -30,24 +29,6 @@ def _restore(owner: Any, name: str, original: Any, own: bool) -> None:
         setattr(owner, name, original)
     else:
         delattr(owner, name)
-
-
-class Builtin:
-    """A stand-in for a builtin that is pickled, copied and shown as the builtin itself."""
-
-    def __init__(self, original: Any) -> None:
-        self.__wrapped__ = original
-        for name in ("__name__", "__qualname__", "__module__", "__doc__"):
-            setattr(self, name, getattr(original, name))
-
-    def __reduce__(self) -> Any:
-        return self.__wrapped__.__reduce__()
-
-    def __deepcopy__(self, _memo: Any) -> Any:
-        return self
-
-    def __repr__(self) -> str:
-        return repr(self.__wrapped__)
 
 
 def _unhook(handle: Any) -> tuple[Any, int, Any]:
@@ -125,10 +106,8 @@ class Patches:
         frames.install(self)
         onlookers.install(self)
         self._engine()
-        self._parameter()
         self._function()
-        self._from_numpy()
-        self._variable()
+        making.install(self)
         self._detour()
         stepping.install(self)
         self._checkpoint()
@@ -172,83 +151,11 @@ class Patches:
                 strip(error)
                 if recorder.on:
                     given = (list(outputs), list(grads))
-                    recorder.guard(
-                        "engine tap", self._raised, "backward", given, error, sys._getframe(1)
-                    )
+                    frame = sys._getframe(1)
+                    recorder.guard("engine tap", recorder.raised, "backward", given, error, frame)
                 raise
 
         self.set(torch.autograd, "_make_grads", _make_grads)
-
-    def _raised(self, name: str, args: Any, error: BaseException, frame: Any) -> None:
-        plan = (Plan.OP, self.recorder.strings.id(name), name)
-        self.recorder.tap().raised(plan, args, None, error, frame)
-
-    def _parameter(self) -> None:
-        recorder, stand = self.recorder, self.recorder.stands.call
-        original = torch.nn.Parameter.__new__
-
-        def __new__(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
-            try:
-                made = stand(sys._getframe(1), original, (cls, data, requires_grad), None)
-            except BaseException as error:
-                strip(error, recorder.stands)
-                if recorder.on:
-                    recorder.guard(
-                        "parameter tap", self._raised, "Parameter", (data,), error,
-                        sys._getframe(1),
-                    )  # fmt: skip
-                raise
-            if recorder.on:
-                recorder.guard("parameter tap", recorder.parameter, made, data, sys._getframe(1))
-            return made
-
-        functools.update_wrapper(__new__, original)
-        self.set(torch.nn.Parameter, "__new__", staticmethod(__new__))
-        self.recorder.stacks.hide(__new__.__code__)
-
-    def _from_numpy(self) -> None:
-        recorder, stand = self.recorder, self.recorder.stands.call
-        original, came_back = torch.from_numpy, self._came_back
-
-        class FromNumpy(Builtin):
-            def __call__(self, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    made = stand(sys._getframe(1), original, args, kwargs)
-                except BaseException as error:
-                    strip(error, recorder.stands)
-                    raise
-                if recorder.on:
-                    frame = sys._getframe(1)
-                    recorder.guard("from_numpy tap", came_back, args[0], made, frame)
-                return made
-
-        recorder.stacks.hide(FromNumpy.__call__.__code__)
-        self.set_by_name(torch, "from_numpy", FromNumpy(original))
-
-    def _came_back(self, array: Any, made: Any, frame: Any) -> None:
-        recorder = self.recorder
-        recorder.left.meet_data(array)
-        name = "from_numpy"
-        plan = (Plan.OP, recorder.strings.id(name), name)
-        recorder.tap().row(plan, (), None, made, frame)
-
-    def _variable(self) -> None:
-        """`Variable(t, requires_grad=True)` makes a new leaf out of anyone's sight."""
-        from torch.autograd.variable import VariableMeta
-
-        recorder, stand = self.recorder, self.recorder.stands.call
-
-        def __call__(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            try:
-                made = stand(sys._getframe(1), type.__call__, (cls, *args), kwargs)
-            except BaseException as error:
-                strip(error, recorder.stands)
-                raise
-            if recorder.on and args and isinstance(made, torch.Tensor):
-                recorder.guard("variable tap", recorder.variable, made, args, sys._getframe(1))
-            return made
-
-        self.set(VariableMeta, "__call__", __call__)
 
     def _detour(self) -> None:
         """On its way to a mode, a torch function in Python takes that mode off and on again."""

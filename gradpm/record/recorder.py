@@ -11,13 +11,13 @@ from types import CodeType
 from typing import Any
 
 import torch
-from torch._C._autograd import _profiler_enabled
 
 from gradpm.record.backward import EngineTap
 from gradpm.record.beside import Beside
 from gradpm.record.errors import Errors
-from gradpm.record.faults import HERE, is_ours, listen, say, unlisten
+from gradpm.record.faults import HERE, listen, unlisten
 from gradpm.record.growth import Growth
+from gradpm.record.guard import Guard
 from gradpm.record.hot import OpRows
 from gradpm.record.identity import Identity
 from gradpm.record.leaves import Leaves
@@ -33,21 +33,19 @@ from gradpm.record.output import Output, Sources
 from gradpm.record.patches import Patches
 from gradpm.record.plain import HotTap
 from gradpm.record.plans import Decision
-from gradpm.record.quiet import hidden
 from gradpm.record.rows import Rows
 from gradpm.record.scopes import Scopes
 from gradpm.record.singular import Singular
 from gradpm.record.stacks import Stacks
 from gradpm.record.strings import Specs, Strings
 from gradpm.record.tap import OpTap
-from gradpm.record.tracebacks import Stands, strip
+from gradpm.record.tracebacks import Stands
 from gradpm.trace.schema import Op, Table
 
-Tensor = torch.Tensor
 FLUSH_SECONDS = 1.0
 
 
-class Recorder(Beside):
+class Recorder(Guard, Beside):
     """Holds the taps' shared state; `on` is False once recording has stopped."""
 
     def __init__(self, name: Callable[[], str], options: Options) -> None:
@@ -174,77 +172,6 @@ class Recorder(Beside):
             Recorder.lightly,
         ):  # fmt: skip
             self.stacks.hide(function.__code__)
-
-    def guard(self, where: str, act: Callable[..., Any], *args: Any) -> Any:
-        """Run gradpm's own code so that a fault in it never reaches the user."""
-        try:
-            with torch._C.DisableTorchFunction():
-                # As `is_seen`, without a function that may fail: this hides frames, too.
-                if torch._C._len_torch_dispatch_stack() or _profiler_enabled():
-                    with hidden():
-                        return act(*args)
-                return act(*args)
-        except Exception as fault:
-            if not is_ours(fault):
-                raise
-            self.fault(where, fault)
-            return None
-        except BaseException as error:  # Ctrl-C, say
-            strip(error)
-            raise
-
-    def lightly(self, where: str, act: Callable[..., Any], *args: Any) -> Any:
-        """`guard`, for what asks nothing of a tensor."""
-        try:
-            return act(*args)
-        except Exception as fault:
-            if not is_ours(fault):
-                raise
-            self.fault(where, fault)
-            return None
-        except BaseException as error:  # Ctrl-C, say
-            strip(error)
-            raise
-
-    def fault(self, where: str, fault: BaseException) -> None:
-        """Something of gradpm's own failed: say so in the trace, stop, let training go on."""
-        if isinstance(fault, RecursionError):
-            return  # the user's program is at its depth limit: lose the row, not the recording
-        if self._faulted:
-            return
-        self._faulted, self.on = True, False
-        self.plain.clear()
-        told = type(fault).__name__
-        try:
-            told += f": {fault}"
-        except Exception as mute:  # a program's own exception, whose text gradpm asked for
-            told += f", whose text cannot be had: {type(mute).__name__}"
-        if self._sealed:
-            say(f"gradpm: {where}: {told}\n")
-            return
-        try:
-            import traceback
-
-            text = "".join(traceback.format_exception(fault))[-4000:]
-            if os.environ.get("GRADPM_DEBUG"):
-                say(text)
-            self.note("stopped", {"where": where, "fault": told})
-            self.note("stopped_at", text)
-            self.flush(force=True)
-            if self.output.takes:
-                return
-        except Exception as second:
-            told += f"; then {type(second).__name__}"
-        self._say_stopped(f"{where}: {told}")
-
-    def _say_stopped(self, why: str) -> None:
-        """Why recording has stopped, in the trace if that can be, else on stderr."""
-        try:
-            if self.output.stop(why):
-                return
-        except Exception as second:
-            why += f"; then {second}"
-        say(f"gradpm: recording stopped: {why}\n")
 
     # -- what the taps ask -------------------------------------------------------
 

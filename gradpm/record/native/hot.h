@@ -73,6 +73,12 @@ typedef struct { /* where a call comes from */
     PyObject *stack, *scope, *stand;
 } Place;
 
+typedef struct { /* version counters of the plain tensors that a call may change in place */
+    Py_ssize_t count;
+    PyObject *tensors[MOST_TENSORS]; /* borrowed from the arguments' own tuple and dict */
+    long long versions[MOST_TENSORS];
+} Versions;
+
 typedef struct { /* what a leaf answers */
     long long flags, version, grad_version;
     PyObject *grad; /* a new reference, None for none */
@@ -132,6 +138,10 @@ int ask(PyObject *tensor, PyObject *name);
 long long version_of(PyObject *tensor);
 PyObject *leaf_grad(PyObject *tensor, long long *version);
 int leaf_look(PyObject *tensor, Look *seen);
+
+/* versions.c */
+int versions_note(Versions *before, PyObject *args, PyObject *kwargs);
+PyObject *versions_changed(const Versions *before);
 
 /* norm.c */
 PyObject *norm_here(PyObject *grad);

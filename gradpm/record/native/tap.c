@@ -1,60 +1,6 @@
 /* The tap: one call of a torch function, answered and written down. */
 #include "hot.h"
 
-/* Version counters of the plain tensors that a call may change in place. */
-typedef struct {
-    Py_ssize_t count;
-    PyObject *tensors[MOST_TENSORS]; /* borrowed from the arguments' own tuple and dict */
-    long long versions[MOST_TENSORS];
-} Versions;
-
-static int
-note_version(Versions *before, PyObject *arg)
-{
-    if (Py_TYPE(arg) != Tensor && Py_TYPE(arg) != Parameter)
-        return 0;
-    if (before->count == MOST_TENSORS)
-        return -1;
-    before->tensors[before->count] = arg;
-    before->versions[before->count++] = version_of(arg);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int
-note_versions(Versions *before, PyObject *args, PyObject *kwargs)
-{
-    PyObject *key, *value;
-    Py_ssize_t position = 0;
-    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(args); at++)
-        if (note_version(before, PyTuple_GET_ITEM(args, at)) < 0)
-            return -1;
-    while (kwargs != NULL && PyDict_Next(kwargs, &position, &key, &value))
-        if (note_version(before, value) < 0)
-            return -1;
-    return 0;
-}
-
-/* [(tensor, version), ...] of what was noted, if any of it has changed, else None. */
-static PyObject *
-changed(const Versions *before)
-{
-    int any = 0;
-    for (Py_ssize_t at = 0; at < before->count && !PyErr_Occurred(); at++)
-        any |= version_of(before->tensors[at]) != before->versions[at];
-    if (PyErr_Occurred())
-        return NULL;
-    if (!any)
-        return Py_NewRef(Py_None);
-    PyObject *list = PyList_New(0);
-    for (Py_ssize_t at = 0; list != NULL && at < before->count; at++) {
-        PyObject *pair = Py_BuildValue("(OL)", before->tensors[at], before->versions[at]);
-        if (pair == NULL || PyList_Append(list, pair) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(pair);
-    }
-    return list;
-}
-
 /* Call a method of the tap's under the recorder's guard. */
 static int
 guarded(HotTap *self, PyObject *method, PyObject *const *args, size_t count)
@@ -76,7 +22,7 @@ static int
 returned(HotTap *self, PyObject *func, PyObject *plan, PyObject *args, PyObject *kwargs,
          PyObject *result, const Versions *before, const Place *place)
 {
-    PyObject *was = changed(before);
+    PyObject *was = versions_changed(before);
     int done = was == NULL ? -1 : was != Py_None ? 0 : op_write(self, plan, args, kwargs, result, place);
     if (done < 0 && !PyErr_ExceptionMatches(PyExc_Exception)) {
         Py_XDECREF(was);
@@ -236,7 +182,7 @@ run(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *fr
     Place place = {.frame = caller_of(frame)};
     Versions before = {.count = 0};
     int found = place_find(self, &place);
-    if (found == 1 && way & MAY_MUTATE && note_versions(&before, args, kwargs) < 0) {
+    if (found == 1 && way & MAY_MUTATE && versions_note(&before, args, kwargs) < 0) {
         found = is_users() ? -1 : 0;
         if (found == 0)
             PyErr_Clear();
