@@ -63,6 +63,7 @@ def test_tells_of_layers_in_a_plain_list(tmp_path: Path) -> None:
     (found,) = findings_of("loops/plain_list", tmp_path)
     assert found.code == "GP401"
     assert len(found.subjects) == 4
+    assert "4 parameters of `net` got" in found.explanation
     assert "ModuleList" in found.fix
 
 

@@ -27,6 +27,7 @@ ASKS = {"locals", "vars", "eval", "exec", "dir"}
 MODULE_NAME = 9
 MOST_FRAMES = 64
 MOST_LOOKS = 8
+MOST_ITEMS = 256
 
 
 class Names:
@@ -143,12 +144,30 @@ class Names:
         """Name the parameters, buffers and submodules of the outermost modules."""
         for _, module in self.recorder.scopes.alive():
             found.setdefault(id(module), (module, ""))
+        self._unregistered(found)
         inner: set[int] = set()
         for module, _ in list(found.values()):
             inner.update(id(child) for _, child in modules_in(module) if child is not module)
         for module, variable in found.values():
             if id(module) not in inner:
                 self._root(module, variable, backward)
+
+    def _unregistered(self, found: dict[int, tuple[Any, str]]) -> None:
+        """Name the modules that others hold in a plain list or dict, so that torch knows nothing.
+
+        `found` grows meanwhile: such a module may hold others.
+        """
+        unnamed = {key for key, (_, name) in found.items() if not name}
+        queue = [pair for pair in found.values() if pair[1]] if unnamed else []
+        for root, variable in queue:
+            for path, module in modules_in(root):
+                for field, value in list(vars(module).items()):
+                    for key, item in _modules_within(value) if field != "_modules" else ():
+                        if id(item) in unnamed:
+                            name = ".".join(filter(None, (variable, path, field)))
+                            found[id(item)] = item, f"{name}[{key}]"
+                            unnamed.discard(id(item))
+                            queue.append(found[id(item)])
 
     def _attributes(self, module: Any, path: str, backward: int) -> None:
         """Tensors that a module holds as plain attributes: a hidden state, a cache."""
@@ -178,3 +197,15 @@ class Names:
                     name = f"{path}.{field}" if path else field
                     serial = recorder.leaves.add(tensor, 0, LeafKind.BUFFER)
                     self._add(LeafKind.BUFFER, serial, name, variable, backward)
+
+
+def _modules_within(value: Any) -> list[tuple[str, Any]]:
+    """(index or key, module) of the modules in a plain list, tuple or dict."""
+    kind = type(value)
+    if kind is dict and len(value) <= MOST_ITEMS:
+        pairs = [(shown_key(key), item) for key, item in list(value.items())]
+    elif kind in (list, tuple) and len(value) <= MOST_ITEMS:
+        pairs = [(str(at), item) for at, item in enumerate(value)]
+    else:
+        return []
+    return [(key, item) for key, item in pairs if issubclass(type(item), torch.nn.Module)]

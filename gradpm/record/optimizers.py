@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.closures import Closure, code_of
-from gradpm.record.late import is_capturing
+from gradpm.record.late import is_capturing, is_host
 from gradpm.record.quiet import quiet, version_of
 from gradpm.record.steps import StepLook, is_looked_at
 from gradpm.trace.schema import LeafKind, Op
@@ -195,7 +195,7 @@ def _number(rate: Any) -> float | None:
     """A learning rate; of a tensor only if reading it makes nobody wait."""
     if isinstance(rate, (int, float)):
         return float(rate)
-    if isinstance(rate, torch.Tensor) and rate.device.type == "cpu" and rate.numel() == 1:
+    if isinstance(rate, torch.Tensor) and is_host(rate) and rate.numel() == 1:
         with quiet():
             return float(rate)
     return None

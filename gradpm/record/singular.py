@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gradpm.record.hooks import register
+from gradpm.record.late import is_host
 from gradpm.record.looks import finite, plain, saved_by
 from gradpm.record.plans import DIVIDING, POWERS, Way, tame_if
 from gradpm.record.quiet import is_transformed, is_unwatched, quiet
@@ -77,7 +78,7 @@ class Singular:
 
     def _watch(self, op: int, out: Any) -> bool:
         """Hook the node that made a tensor, if there is one and there may be another hook."""
-        if out.grad_fn is None or self._left <= 0 or out.device.type != "cpu":
+        if out.grad_fn is None or self._left <= 0 or not is_host(out):
             return False
         self._left -= 1
         self._handles.append(register(out.grad_fn.register_hook, self._hook(op)))
@@ -86,7 +87,7 @@ class Singular:
     # -- results without gradient ------------------------------------------------
 
     def _value(self, op: int, ins: list[int], tensors: list[Any], out: Any) -> None:
-        if self._told_ops >= MOST_TOLD or out.device.type != "cpu" or not out.numel():
+        if self._told_ops >= MOST_TOLD or not is_host(out) or not out.numel():
             return
         if out.numel() > LARGEST:
             self._large += 1
