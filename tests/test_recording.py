@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 import gradpm  # noqa: E402
 from gradpm.errors import OutputError  # noqa: E402
+from gradpm.record.backward import EngineTap  # noqa: E402
 from gradpm.record.options import Options  # noqa: E402
 from gradpm.record.recording import Recording  # noqa: E402
 from gradpm.trace.model import Trace  # noqa: E402
@@ -206,3 +207,21 @@ def test_how_closely_values_are_looked_at_is_as_asked_for(tmp_path: Path) -> Non
     assert watched(tmp_path / "all.gpm", stats="all")[0] == [True] * 9
     assert watched(tmp_path / "every.gpm", every=4)[0] == [at < 3 or at % 4 == 0 for at in range(9)]
     assert watched(tmp_path / "none.gpm", stats="none") == ([False] * 9, {GradState.UNREAD}, set())
+
+
+@pytest.mark.parametrize("act", ["begin", "end"])
+def test_ctrl_c_in_gradpms_own_code_shows_none_of_its_frames(
+    act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    loss = torch.ones(2, requires_grad=True).sum()
+    with gradpm.record(tmp_path / "t.gpm"):
+        monkeypatch.setattr(EngineTap, act, interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            loss.backward()
+        monkeypatch.undo()
+    names = [entry.frame.code.raw.co_filename for entry in caught.traceback]
+    assert names[-1] == __file__
+    assert [name for name in names if "gradpm/record" in name] == []

@@ -81,13 +81,13 @@ def standing_in(recorder: Recorder, run_backward: Any) -> Any:
 
     @functools.wraps(run_backward)
     def _engine_run_backward(t_outputs: Any, *args: Any, **kwargs: Any) -> Any:
-        running = None
         engine = recorder.engine  # in a forked child, another one
-        if recorder.on:
-            running = guard(WHERE, engine.begin, t_outputs, args, kwargs, sys._getframe(1))
+        running: Running | None = None
         error: BaseException | None = None
         result: Any = None
         try:
+            if recorder.on:
+                running = guard(WHERE, engine.begin, t_outputs, args, kwargs, sys._getframe(1))
             if running is None or running.has_tap:
                 result = run_backward(t_outputs, *args, **kwargs)
             else:
@@ -96,17 +96,23 @@ def standing_in(recorder: Recorder, run_backward: Any) -> Any:
                     result = run_backward(t_outputs, *args, **kwargs)
                 finally:
                     pop()
-            return result
         except BaseException as raised:
             strip(raised)
             error = raised
-            raise
-        finally:
+        try:
             if running is not None:
                 running.tap.place = running.place
                 guard(WHERE, engine.end, running, error, t_outputs)
                 if error is None and running.flags & GRAD_CALL:
                     guard(WHERE, engine.differentiated, running, t_outputs, args, kwargs, result)
+            if error is not None:
+                raise error
+            return result
+        except BaseException as raised:
+            strip(raised)
+            raise
+        finally:
+            del error
 
     return _engine_run_backward
 
@@ -198,7 +204,7 @@ class EngineTap:
         stats = self.recorder.options.stats != "none" and not transformed
         if stats:
             loss, read = loss_of(roots, wait=False)
-        full = self.fullness.wants(number, stack, loss, bool(create)) and not is_blind(roots)
+        full = not is_blind(roots) and self.fullness.wants(number, stack, loss, bool(create))
         if full and stats and not read:
             loss, read = loss_of(roots, wait=True)
         return loss, full, LOSS if read else 0

@@ -38,18 +38,28 @@ def _compiled() -> Any:
         return None
     try:
         from gradpm.record import _hot
-    except ImportError:  # there was no compiler, or no header files
+
+        _configure(_hot)
+    except (ImportError, TypeError):  # no compiler, no header files; or it is of another gradpm
         return None
-    _hot.configure(
+    return _hot
+
+
+def _configure(module: Any) -> None:
+    base: Any = torch._C.TensorBase
+    address: Any = vars(torch._C)["_data_address"]  # unlike data_ptr, it copies nothing
+    module.configure(
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
          torch.overrides.handle_torch_function.__code__, depth_of, pop, push,
-         MEASURED, torch.strided, torch.float32, known.grad_of, known.look, known.state_of_odd),
+         MEASURED, torch.strided, torch.float32, known.grad_of, known.look, known.state_of_odd,
+         known.is_whole, base.numel, base.is_contiguous, base.untyped_storage,
+         torch.UntypedStorage.nbytes, base.element_size, base.storage_offset,
+         address),
         (int(Plan.PASS), GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, TRACKED_LEAF,
          OUT_REQUIRES_GRAD, LOOKED_AT, known.IS_LEAF, known.REQUIRES, known.REACHED,
          known.FRESH, known.HELD, known.UNSURE, known.BUFFER, known.NONE, known.FINITE),
     )  # fmt: skip
-    return _hot
 
 
 def _named(packed: Any) -> list[tuple[str, array[Any]]]:

@@ -24,6 +24,7 @@ REQUIRES, IS_LEAF, REACHED, FRESH, HELD, UNSURE = (
 )  # fmt: skip
 BUFFER = int(LeafKind.BUFFER)
 UNKNOWN = (0.0, 0, 0, -1.0)  # largest magnitude, NaNs, Infs, fraction of zeros
+_BASE: Any = torch._C.TensorBase
 NO_GRAD, DENSE_HERE, DENSE_ELSEWHERE, OTHER_GRAD = range(4)  # kinds of `.grad`
 
 
@@ -87,12 +88,17 @@ def begin(
 
 
 def end(
-    living: list[tuple[Known, Any]], reached: set[int], full: bool, backward: int, rows: list[Any]
+    living: list[tuple[Known, Any]],
+    reached: set[int],
+    full: bool,
+    measures: bool,
+    backward: int,
+    rows: list[Any],
 ) -> tuple[list[Dense], list[float | None], list[Dense]]:
     """Note which gradient the engine has left, and write the rows of those that have no norm.
 
     (those to be looked at now, their norms as far as they are known, those that a device
-    must be waited for)
+    must be waited for). Without `measures` no value is read.
     """
     dense: list[Dense] = []
     late: list[Dense] = []
@@ -149,8 +155,26 @@ def look(tensor: Any) -> tuple[int, int, Any, int, int]:
 
 
 def is_plain(grad: Any) -> bool:
-    """Whether norms can be taken without running a subclass's own code."""
-    return type(grad) in EXACT and not grad.is_nested and grad.dtype in MEASURED
+    """Whether norms can be taken without running a subclass's own code, and are there."""
+    return type(grad) in EXACT and not grad.is_nested and grad.dtype in MEASURED and is_whole(grad)
+
+
+def is_whole(tensor: Any) -> bool:
+    """Whether a dense tensor's memory is there: some programs free it and keep the tensor.
+
+    Asked of torch's own methods, whatever the program may have put before them.
+    """
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        return True
+    try:
+        if not _BASE.numel(tensor):
+            return True
+        steps = zip(tensor.shape, _BASE.stride(tensor), strict=True)
+        last = _BASE.storage_offset(tensor) + sum((size - 1) * step for size, step in steps)
+        held = torch.UntypedStorage.nbytes(_BASE.untyped_storage(tensor))
+    except (RuntimeError, NotImplementedError):  # none at all: left behind by a transform, say
+        return False
+    return bool((last + 1) * _BASE.element_size(tensor) <= held)
 
 
 def state_of_odd(grad: Any) -> int:

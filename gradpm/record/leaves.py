@@ -111,7 +111,7 @@ class Leaves:
         self.newly_zero = False
         written: list[Any] = []
         self._written = written
-        dense, norms, late = end(living, reached, full, backward, written)
+        dense, norms, late = end(living, reached, full, self._measures, backward, written)
         bad = False
         if dense:
             if None in norms or not self._measures:

@@ -83,6 +83,7 @@ typedef struct { /* what a leaf answers */
     long long flags, version, grad_version;
     PyObject *grad; /* a new reference, None for none */
     int kind;
+    long long count; /* of the gradient's numbers, if it is dense and in one piece */
 } Look;
 
 enum { NO_GRAD = 0, DENSE_HERE = 1, DENSE_ELSEWHERE = 2, OTHER_GRAD = 3 }; /* as in known.py */
@@ -95,7 +96,9 @@ extern PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 extern PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth;
 extern PyObject *mode_pop, *mode_push;
 extern PyObject *measured, *strided, *single;                  /* dtypes with norms; a layout; float32 */
-extern PyObject *grad_of_any, *look_at_any, *state_of_odd;     /* of known.py */
+extern PyObject *grad_of_any, *look_at_any, *state_of_odd, *is_whole_any; /* of known.py */
+extern PyObject *numel_of, *contiguous_of, *storage_of, *nbytes_of;      /* torch's own methods, */
+extern PyObject *element_size_of, *offset_in_storage, *address_of;       /* whatever hides them */
 extern long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT;
 extern long long IS_LEAF, REQUIRES, REACHED, FRESH, HELD, UNSURE; /* of rows about leaves */
 extern long long BUFFER, NONE, FINITE;                         /* a kind of leaf; states */
@@ -109,8 +112,7 @@ extern PyObject *op_tap;  /* what a fault in here is in */
 #define NAMES(X) \
     X(requires_grad) X(is_leaf) X(shape) X(dtype) X(device) X(_version) X(f_trace) X(place) \
     X(otherwise) X(keep) X(refused) X(went_by) X(now_and_then) X(guard) X(out) \
-    X(epoch) X(f_locals) X(self) X(grad) X(retains_grad) X(layout) X(is_nested) X(is_meta) X(is_cpu) \
-    X(numel) X(is_contiguous) X(data_ptr)
+    X(epoch) X(f_locals) X(self) X(grad) X(retains_grad) X(layout) X(is_nested) X(is_meta) X(is_cpu)
 #define DECLARE(word) extern PyObject *str_##word;
 NAMES(DECLARE)
 #undef DECLARE
@@ -144,7 +146,8 @@ int versions_note(Versions *before, PyObject *args, PyObject *kwargs);
 PyObject *versions_changed(const Versions *before);
 
 /* norm.c */
-PyObject *norm_here(PyObject *grad);
+int is_whole(PyObject *tensor, long long *count);
+PyObject *norm_here(PyObject *grad, long long count);
 
 /* leaves.c */
 PyObject *leaves_type(void);

@@ -38,8 +38,9 @@ grad_of(PyObject *tensor, int is_leaf)
 
 /* Whether norms of a gradient can be taken, and where it is. */
 static int
-kind_of(PyObject *grad)
+kind_of(PyObject *grad, long long *count)
 {
+    *count = 0;
     PyObject *dtype = PyObject_GetAttr(grad, str_dtype);
     PyObject *layout = dtype != NULL ? PyObject_GetAttr(grad, str_layout) : NULL;
     int plain = layout != NULL ? PySet_Contains(measured, dtype) : -1;
@@ -48,6 +49,8 @@ kind_of(PyObject *grad)
     int odd = plain == 1 ? ask(grad, str_is_nested) : 0;
     if (plain == 1 && odd == 0)
         odd = ask(grad, str_is_meta);
+    if (plain == 1 && odd == 0)
+        plain = is_whole(grad, count);
     int here = plain == 1 && odd == 0 ? ask(grad, str_is_cpu) : 0;
     Py_XDECREF(dtype);
     Py_XDECREF(layout);
@@ -102,6 +105,7 @@ look_in_python(PyObject *tensor, Look *seen)
     PyObject *found = asked(look_at_any, tensor, 5);
     if (found == NULL)
         return -1;
+    seen->count = 0;
     seen->flags = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 0));
     seen->version = PyLong_AsLongLong(PyTuple_GET_ITEM(found, 1));
     seen->grad = Py_NewRef(PyTuple_GET_ITEM(found, 2));
@@ -130,7 +134,7 @@ leaf_look(PyObject *tensor, Look *seen)
         return look_in_python(tensor, seen);
     }
     seen->flags = (is_leaf ? IS_LEAF : 0) | (requires ? REQUIRES : 0);
-    seen->kind = seen->grad != Py_None ? kind_of(seen->grad) : NO_GRAD;
+    seen->kind = seen->grad != Py_None ? kind_of(seen->grad, &seen->count) : NO_GRAD;
     seen->version = PyErr_Occurred() ? -1 : version_of(tensor);
     seen->grad_version = PyErr_Occurred() || seen->grad == Py_None ? -1 : version_of(seen->grad);
     if (!PyErr_Occurred())

@@ -163,10 +163,17 @@ write_row(PyObject *rows, long long backward, const Known *self, long long state
     return done;
 }
 
+/* How one call of `end` is to be done, and what it has found. */
+typedef struct {
+    int full, measures;
+    long long backward;
+    PyObject *reached, *rows;
+    PyObject *dense, *norms, *late;
+} Ended;
+
 /* What is noted of one leaf as the engine has ended. */
 static int
-end_one(Known *self, const Look *seen, long long flags, int full, long long backward,
-        PyObject *rows, PyObject *const *kept)
+end_one(const Ended *call, Known *self, const Look *seen, long long flags)
 {
     int is_none = seen->kind == NO_GRAD;
     self->late = -1;
@@ -175,7 +182,7 @@ end_one(Known *self, const Look *seen, long long flags, int full, long long back
     long long version = seen->version > 0 ? seen->version : 0;
     if (is_none) {
         self->is_zero = 0;
-        return write_row(rows, backward, self, NONE, flags, version, NULL);
+        return write_row(call->rows, call->backward, self, NONE, flags, version, NULL);
     }
     if (self->after_id != self->grad_id || seen->grad_version != self->grad_version)
         flags |= FRESH;
@@ -184,22 +191,26 @@ end_one(Known *self, const Look *seen, long long flags, int full, long long back
         long long number = state != NULL ? PyLong_AsLongLong(state) : -1;
         Py_XDECREF(state);
         self->is_zero = 0;
-        return number < 0 ? -1 : write_row(rows, backward, self, number, flags, version, NULL);
+        if (number < 0)
+            return -1;
+        return write_row(call->rows, call->backward, self, number, flags, version, NULL);
     }
-    int here = full || seen->kind == DENSE_HERE;
+    int here = call->full || seen->kind == DENSE_HERE;
     if (here) {
-        PyObject *norm = seen->kind == DENSE_HERE ? norm_here(seen->grad) : Py_NewRef(Py_None);
-        if (append(kept[1], norm) < 0)
+        int asks = call->measures && seen->kind == DENSE_HERE;
+        PyObject *norm = asks ? norm_here(seen->grad, seen->count) : Py_NewRef(Py_None);
+        if (append(call->norms, norm) < 0)
             return -1;
     }
-    return append(kept[here ? 0 : 2], Py_BuildValue("(OLOL)", self, version, seen->grad, flags));
+    PyObject *kept = Py_BuildValue("(OLOL)", self, version, seen->grad, flags);
+    return append(here ? call->dense : call->late, kept);
 }
 
 static int
-end_any(PyObject *pair, PyObject *reached, int full, long long backward, PyObject *rows,
-        PyObject *const *kept)
+end_any(const Ended *call, PyObject *pair)
 {
-    if (!PyTuple_Check(pair) || Py_TYPE(PyTuple_GET_ITEM(pair, 0)) != known_type) {
+    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2 ||
+        Py_TYPE(PyTuple_GET_ITEM(pair, 0)) != known_type) {
         PyErr_SetString(PyExc_TypeError, "no leaf that is followed");
         return -1;
     }
@@ -207,38 +218,42 @@ end_any(PyObject *pair, PyObject *reached, int full, long long backward, PyObjec
     Look seen;
     if (leaf_look(PyTuple_GET_ITEM(pair, 1), &seen) < 0)
         return -1;
-    int was_reached = has(reached, self->serial);
+    int was_reached = has(call->reached, self->serial);
     long long flags = self->flags | self->held | seen.flags | (was_reached == 1 ? REACHED : 0);
-    int done = was_reached < 0 ? -1 : end_one(self, &seen, flags, full, backward, rows, kept);
+    int done = was_reached < 0 ? -1 : end_one(call, self, &seen, flags);
     Py_DECREF(seen.grad);
     return done;
 }
 
-/* `end(living, reached, full, backward, rows)`: (those to be looked at, their norms, late). */
+/* `end(living, reached, full, measures, backward, rows)`: (those to be looked at, their norms,
+ * late).
+ */
 PyObject *
 leaves_end(PyObject *module, PyObject *args)
 {
-    PyObject *living, *reached, *rows;
-    int full;
-    long long backward;
-    if (!PyArg_ParseTuple(args, "O!OpLO!", &PyList_Type, &living, &reached, &full, &backward,
-                          &PyList_Type, &rows))
+    PyObject *living;
+    Ended call = {0};
+    if (!PyArg_ParseTuple(args, "O!OppLO!", &PyList_Type, &living, &call.reached, &call.full,
+                          &call.measures, &call.backward, &PyList_Type, &call.rows))
         return NULL;
-    if (!PyAnySet_Check(reached)) {
+    if (!PyAnySet_Check(call.reached)) {
         PyErr_SetString(PyExc_TypeError, "a set of serials is wanted");
         return NULL;
     }
-    PyObject *kept[] = {PyList_New(0), PyList_New(0), PyList_New(0)};
-    int done = kept[0] != NULL && kept[1] != NULL && kept[2] != NULL ? 0 : -1;
+    call.dense = PyList_New(0);
+    call.norms = PyList_New(0);
+    call.late = PyList_New(0);
+    int done = call.dense != NULL && call.norms != NULL && call.late != NULL ? 0 : -1;
     for (Py_ssize_t at = 0; done == 0 && at < PyList_GET_SIZE(living); at++) {
         PyObject *pair = Py_NewRef(PyList_GET_ITEM(living, at));
-        done = end_any(pair, reached, full, backward, rows, kept);
+        done = end_any(&call, pair);
         Py_DECREF(pair);
     }
     if (done == 0)
-        return Py_BuildValue("(NNN)", kept[0], kept[1], kept[2]);
-    for (int at = 0; at < 3; at++)
-        Py_XDECREF(kept[at]);
+        return Py_BuildValue("(NNN)", call.dense, call.norms, call.late);
+    Py_XDECREF(call.dense);
+    Py_XDECREF(call.norms);
+    Py_XDECREF(call.late);
     return NULL;
 }
 

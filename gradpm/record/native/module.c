@@ -3,7 +3,9 @@
 
 PyTypeObject *Tensor, *Parameter, *ParameterList, *Token, *Lines, *Calls;
 PyObject *grad_enabled, *inference_enabled, *sequence_number, *dispatch, *mode_depth, *mode_pop,
-    *mode_push, *measured, *strided, *single, *grad_of_any, *look_at_any, *state_of_odd;
+    *mode_push, *measured, *strided, *single, *grad_of_any, *look_at_any, *state_of_odd,
+    *is_whole_any, *numel_of, *contiguous_of, *storage_of, *nbytes_of, *element_size_of,
+    *offset_in_storage, *address_of;
 long long PASS, GRAD_ENABLED, INFERENCE, IN_REQUIRES, TRACKED, LEAF, NO_LEAF, LOOKED_AT, IS_LEAF,
     REQUIRES, REACHED, FRESH, HELD, UNSURE, BUFFER, NONE, FINITE;
 PyObject *op_tap;
@@ -57,7 +59,9 @@ configure(PyObject *module, PyObject *args)
     PyTypeObject **types[] = {&Tensor, &Parameter, &ParameterList, &Token, &Lines, &Calls};
     PyObject **questions[] = {&grad_enabled, &inference_enabled, &sequence_number, &dispatch,
                               &mode_depth, &mode_pop, &mode_push, &measured, &strided, &single,
-                              &grad_of_any, &look_at_any, &state_of_odd};
+                              &grad_of_any, &look_at_any, &state_of_odd,
+                              &is_whole_any, &numel_of, &contiguous_of, &storage_of,
+                              &nbytes_of, &element_size_of, &offset_in_storage, &address_of};
     long long *flags[] = {&PASS, &GRAD_ENABLED, &INFERENCE, &IN_REQUIRES, &TRACKED, &LEAF,
                           &NO_LEAF, &LOOKED_AT, &IS_LEAF, &REQUIRES, &REACHED, &FRESH, &HELD,
                           &UNSURE, &BUFFER, &NONE, &FINITE};

@@ -6,6 +6,7 @@
  * where they overflow or vanish.
  */
 #include "hot.h"
+#include <float.h>
 #include <math.h>
 
 #define LARGEST (1 << 15)
@@ -35,38 +36,78 @@ block(const float *at)
 }
 
 static double
-norm(const float *at, Py_ssize_t count)
+sum_of_squares(const float *at, Py_ssize_t count)
 {
     double sum = 0.0;
     Py_ssize_t index = 0;
     for (; index + BLOCK <= count; index += BLOCK)
         sum += block(at + index);
-    return sqrt(sum + exactly(at + index, count - index));
+    return sum + exactly(at + index, count - index);
 }
 
+/* What torch answers to a question about a tensor; -1, with an exception, if it does not. */
 static long long
-number(PyObject *tensor, PyObject *method)
+number(PyObject *question, PyObject *tensor)
 {
-    PyObject *answer = PyObject_CallMethodNoArgs(tensor, method);
+    PyObject *answer = PyObject_CallOneArg(question, tensor);
     long long found = answer != NULL ? PyLong_AsLongLong(answer) : -1;
     Py_XDECREF(answer);
     return found;
 }
 
-/* The norm of a dense gradient on the host, or None: torch must be asked. */
+/* How many numbers a tensor has, if they lie in one piece in the memory that it holds; 0: not so. */
+static long long
+count_in_one_piece(PyObject *tensor)
+{
+    long long whole = number(contiguous_of, tensor);
+    long long count = whole == 1 ? number(numel_of, tensor) : 0;
+    if (count < 1)
+        return count;
+    PyObject *storage = PyObject_CallOneArg(storage_of, tensor);
+    long long held = storage != NULL ? number(nbytes_of, storage) : -1;
+    Py_XDECREF(storage);
+    long long size = held < 0 ? -1 : number(element_size_of, tensor);
+    long long offset = size < 0 ? -1 : number(offset_in_storage, tensor);
+    if (offset < 0)
+        return -1;
+    return (offset + count) * size <= held ? count : 0;
+}
+
+/* Whether the memory of a tensor is there: some programs free it and keep the tensor. */
+int
+is_whole(PyObject *tensor, long long *count)
+{
+    *count = count_in_one_piece(tensor);
+    if (*count > 0)
+        return 1;
+    if (*count < 0) { /* it has no memory at all: left behind by a transform, say */
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return -1;
+        PyErr_Clear();
+    }
+    PyObject *answer = PyObject_CallOneArg(is_whole_any, tensor);
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : answer == Py_True;
+}
+
+/* The norm of a dense gradient of so many numbers in one piece, or None: torch must be asked. */
 PyObject *
-norm_here(PyObject *grad)
+norm_here(PyObject *grad, long long count)
 {
     PyObject *dtype = PyObject_GetAttr(grad, str_dtype);
     Py_XDECREF(dtype); /* torch's dtypes live on */
     if (dtype == NULL)
         return NULL;
-    long long count = dtype == single ? number(grad, str_numel) : 0;
-    long long whole = 0 < count && count <= LARGEST ? number(grad, str_is_contiguous) : 0;
-    long long address = whole == 1 ? number(grad, str_data_ptr) : 0;
+    long long address = 0;
+    if (dtype == single && 0 < count && count <= LARGEST)
+        address = number(address_of, grad);
     if (PyErr_Occurred())
         return NULL;
     if (address == 0)
         Py_RETURN_NONE;
-    return PyFloat_FromDouble(norm((const float *)(uintptr_t)address, (Py_ssize_t)count));
+    double squares = sum_of_squares((const float *)(uintptr_t)address, (Py_ssize_t)count);
+    /* Where its own squares overflow or vanish, torch is asked, and more is looked at then. */
+    if (squares > FLT_MAX || (squares > 0.0 && squares < FLT_MIN))
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble(sqrt(squares));
 }

@@ -91,7 +91,9 @@ is_passing(HotTap *self, PyObject *func)
     PyObject *id = PyLong_FromVoidPtr(func);
     int found = id == NULL ? -1 : PyDict_Contains(self->passing, id);
     Py_XDECREF(id);
-    return found;
+    if (found < 0)
+        PyErr_Clear();
+    return found == 1;
 }
 
 static PyObject *
@@ -113,7 +115,10 @@ otherwise(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObje
     else if (PyLong_AsLongLong(PyTuple_GET_ITEM(plan, 0)) == PASS)
         return passed(self, func, args, kwargs, frame);
     PyObject *all[] = {(PyObject *)self, func, args, kwargs != NULL ? kwargs : Py_None, frame};
-    return PyObject_VectorcallMethod(str_otherwise, all, 5, NULL);
+    PyObject *result = PyObject_VectorcallMethod(str_otherwise, all, 5, NULL);
+    if (result == NULL)
+        raised(self, str_went_by, func, args, kwargs, frame);
+    return result;
 }
 
 /* The frame of the user's that called: torch's Python functions come by a detour of two. */
@@ -167,7 +172,7 @@ is_users(void)
 static PyObject *
 run(HotTap *self, PyObject *func, PyObject *args, PyObject *kwargs, PyObject *frame)
 {
-    if (is_passing(self, func) == 1)
+    if (is_passing(self, func))
         return passed(self, func, args, kwargs, frame);
     PyObject *plan = Py_XNewRef(PyDict_GetItemWithError(self->plain, func));
     long way = plan != NULL ? way_of(self, plan, args, kwargs) : -1;
