@@ -109,5 +109,5 @@ norm_here(PyObject *grad, long long count)
     /* Where its own squares overflow or vanish, torch is asked, and more is looked at then. */
     if (squares > FLT_MAX || (squares > 0.0 && squares < FLT_MIN))
         Py_RETURN_NONE;
-    return PyFloat_FromDouble(sqrt(squares));
+    return PyFloat_FromDouble((float)sqrt(squares)); /* as torch's: half the bits, half the room */
 }
