@@ -47,7 +47,8 @@ def _compiled() -> Any:
 
 def _configure(module: Any) -> None:
     base: Any = torch._C.TensorBase
-    address: Any = vars(torch._C)["_data_address"]  # unlike data_ptr, it copies nothing
+    # Unlike data_ptr, it copies nothing; a torch without it has nothing to be copied lazily.
+    address: Any = getattr(torch._C, "_data_address", base.data_ptr)
     module.configure(
         (Tensor, torch.nn.Parameter, torch.nn.ParameterList, Token, Lines, Calls),
         (grad_enabled, inference_enabled, sequence_number,
