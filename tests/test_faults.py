@@ -36,7 +36,7 @@ BRIDGES = {
     "threads._enter.<locals>.told", "compiling.Compiling._enter", "compiling.Compiling._leave",
     "compiling.Compiling._step_aside.<locals>.<lambda>", "compiling._nothing", "aside._step.<locals>.step", "modes.suspended", "modes._without.<locals>.call",
     # Are the guard itself:
-    "guard.Guard.guard", "guard.Guard.lightly", "guard.Guard.fault",
+    "guard.Guard.guard", "guard.Guard.lightly", "guard.Guard._takes", "guard.Guard.fault",
     "values.Values.place", "within.within", "tracebacks.strip", "faults.tell", "faults.is_ours",
     "recorder.Recorder.tap",
     # Are called by who asks for a recording, in the program's own words:

@@ -35,27 +35,29 @@ class Guard:
                     with hidden():
                         return act(*args)
                 return act(*args)
-        except Exception as fault:
-            if not is_ours(fault):
+        except BaseException as error:
+            if not self._takes(where, error):
                 raise
-            self.fault(where, fault)
             return None
-        except BaseException as error:  # Ctrl-C, say
-            strip(error)
-            raise
 
     def lightly(self, where: str, act: Callable[..., Any], *args: Any) -> Any:
         """`guard`, for what asks nothing of a tensor."""
         try:
             return act(*args)
-        except Exception as fault:
-            if not is_ours(fault):
+        except BaseException as error:
+            if not self._takes(where, error):
                 raise
-            self.fault(where, fault)
             return None
-        except BaseException as error:  # Ctrl-C, say
+
+    def _takes(self, where: str, error: BaseException) -> bool:
+        """Whether it is a fault of gradpm's own, which ends here; anything else goes on."""
+        if not isinstance(error, Exception):  # Ctrl-C, say
             strip(error)
-            raise
+            return False
+        if not is_ours(error):
+            return False
+        self.fault(where, error)
+        return True
 
     def fault(self, where: str, fault: BaseException) -> None:
         """Something of gradpm's own failed: say so in the trace, stop, let training go on."""
